@@ -1,0 +1,639 @@
+"""
+06. GPT: de una media con máscara a un modelo que escribe versos
+
+Al terminar sabrás qué calcula la atención (attention), cómo se apila hasta formar un GPT, cómo se
+entrena sin engañarse y cómo se juzga lo que escribe. Cada celda construye una pieza, la enseña
+funcionando y comprueba lo que dice.
+
+    python 06_gpt.py --data poesia.txt     entrena y deja ckpt.pt: unos dos minutos en dos núcleos
+    python 06_gpt.py --steps 0             sólo las piezas y sus pruebas, en segundos
+    python 06_gpt.py --resume ckpt.pt      sigue donde lo dejaste (Ctrl-C guarda antes de salir)
+    python sample.py ckpt.pt               el modelo habla
+
+Fuentes: Vaswani et al., «Attention Is All You Need» (2017), ecuaciones 1 y 2; Radford et al.,
+«Language Models are Unsupervised Multitask Learners» (GPT-2, 2019), apartado 2.3; Ba et al., «Layer
+Normalization» (2016), ecuación 3; He et al., «Deep Residual Learning» (2015); Srivastava et al.,
+«Dropout» (2014); Loshchilov y Hutter, «Decoupled Weight Decay Regularization» (AdamW, 2019).
+"""
+import argparse
+import errno
+import hashlib
+import io
+import math
+import os
+import re
+import shutil
+import signal
+import sys
+import time
+import unicodedata
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+# %% Constantes: cámbialas aquí y vuelve a ejecutar, o dales valor desde la terminal
+DATA = "poesia.txt"   # texto de trabajo: una ruta, o un nombre de la carpeta data/
+OUT = "ckpt.pt"       # punto de control (checkpoint) que se escribe
+RESUME = ""           # punto de control desde el que seguir (vacío: empezar de cero)
+SEED = 1337           # semilla del azar
+DEVICE = ""           # cuda, mps o cpu (vacío: el mejor que haya)
+STEPS = 2000          # pasos de entrenamiento (0: sólo las piezas y sus pruebas)
+EVAL_INTERVAL = 400   # pasos entre evaluaciones; en cada una se guarda
+BATCH_SIZE = 12       # ventanas de texto por paso
+BLOCK_SIZE = 64       # caracteres de una ventana: lo más lejos que el modelo mira
+N_EMBD = 128          # canales: números con que se describe cada posición
+N_HEAD = 4            # cabezas de atención por bloque; N_EMBD debe ser múltiplo suyo
+N_LAYER = 4           # bloques apilados (0: sin atención, un bigrama)
+DROPOUT = 0.0         # fracción de activaciones que se apagan al entrenar
+RESIDUAL = True       # conexiones residuales: x + f(x) en vez de f(x)
+LAYER_NORM = True     # normalizar cada posición antes de cada capa
+FEED_FORWARD = True   # red de dos capas tras la atención
+LEARNING_RATE = 3e-3  # tasa de aprendizaje en su máximo
+WARMUP_STEPS = 100    # pasos en que la tasa sube desde cero; después baja en línea recta hasta cero
+WEIGHT_DECAY = 0.1    # decaimiento de los pesos, sólo en las matrices
+GRAD_CLIP = 1.0       # norma máxima del gradiente (0: sin límite)
+PROMPT = ""           # comienzo de la muestra final (vacío: un salto de línea)
+LENGTH = 600          # caracteres de la muestra final
+TEMPERATURE = 0.8     # de la muestra: menos de 1, más prudente; más de 1, más atrevida
+
+# %% Cada constante es también una opción: N_EMBD -> --n_embd 64
+here = Path(globals().get("__file__", "cuaderno")).resolve().parent
+if "ipykernel" not in sys.modules:  # en un cuaderno mandan las constantes de arriba
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    signal.signal(signal.SIGINT, lambda *_: sys.exit("\ninterrumpido"))
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # «| head» termina sin ruido
+    options = argparse.ArgumentParser(allow_abbrev=False, description=__doc__,
+                                      formatter_class=argparse.RawDescriptionHelpFormatter)
+    cell = Path(__file__).read_text("utf-8").split("# %%")[1]
+    for name, note in re.findall(r"^([A-Z_]+) = .*?  # (.+)$", cell, re.M):
+        value = globals()[name]
+        kind = ({"action": argparse.BooleanOptionalAction} if isinstance(value, bool)
+                else {"type": type(value), "metavar": type(value).__name__})
+        options.add_argument(f"--{name.lower()}", default=value,
+                             help=f"{note} [{value}]".replace("%", "%%"), **kind)
+
+if "ipykernel" not in sys.modules:
+    globals().update({k.upper(): v for k, v in vars(options.parse_args()).items()})
+
+
+# %% Leer un texto
+def read_text(name):
+    """Texto de `name`, una ruta o un nombre de data/, en NFC y con fines de línea «\\n».
+
+    Termina el programa, con una línea que dice qué hacer, si no existe o no es UTF-8.
+    """
+    path = here / "data" / name
+    try:
+        path = Path(name) if Path(name).is_file() else path
+        raw = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
+        text = raw.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
+        return unicodedata.normalize("NFC", text)
+    except UnicodeDecodeError as e:
+        sys.exit(f"error: «{path}» no está en UTF-8 (byte {e.start}). "
+                 f"Si es Latin-1: iconv -f latin1 -t utf8 {path.name} > nuevo.txt")
+    except OSError:
+        found = ", ".join(sorted(p.name for p in (here / "data").glob("*.txt"))) or "nada"
+        sys.exit(f"error: no puedo leer «{name}». En data/ hay: {found}. "
+                 "Más textos: python data/prepare.py --list")
+
+
+text = read_text(DATA)
+
+# %% 1. Del texto a los números
+# El vocabulario son los caracteres del texto, ordenados; el id de uno es su puesto. Una tabla
+# indexada por código Unicode traduce el texto entero de una vez, sin un bucle que lo recorra.
+def codes(text):
+    """Código Unicode de cada carácter de `text`: (N,) int64."""
+    return np.frombuffer(text.encode("utf-32-le"), np.uint32).astype(np.int64)
+
+
+present = np.bincount(codes(text), minlength=0x110000) > 0   # (0x110000,)
+look_up = np.cumsum(present) - 1                             # código -> id
+chars = "".join(map(chr, np.flatnonzero(present)))           # id -> carácter
+V = len(chars)
+
+
+def encode(text):
+    """Ids de los caracteres de `text`, que deben estar en el vocabulario: (N,) int64."""
+    return torch.from_numpy(look_up[codes(text)])
+
+
+def decode(ids):
+    """El texto de una lista de ids."""
+    return "".join(chars[i] for i in ids)
+
+
+ids = encode(text)                                           # (N,)
+assert decode(ids[:1000].tolist()) == text[:1000]
+cut = int(0.9 * len(ids))  # el 10 % final no se entrena nunca: dirá si el modelo aprende o recita
+train, val = ids[:cut], ids[cut:]
+
+for ok, why in [
+    (V > 1, f"«{DATA}» tiene {len(text)} caracteres y {V} distintos: no hay nada que predecir"),
+    (min(BATCH_SIZE, BLOCK_SIZE, N_EMBD, N_HEAD, EVAL_INTERVAL) >= 1,
+     "BATCH_SIZE, BLOCK_SIZE, N_EMBD, N_HEAD y EVAL_INTERVAL deben ser 1 o más"),
+    (min(STEPS, N_LAYER, WARMUP_STEPS, LENGTH, SEED) >= 0 and SEED < 2**31,
+     "STEPS, N_LAYER, WARMUP_STEPS, LENGTH y SEED no pueden ser negativos, ni SEED enorme"),
+    (N_EMBD % max(N_HEAD, 1) == 0, f"N_EMBD ({N_EMBD}) debe ser múltiplo de N_HEAD ({N_HEAD})"),
+    (0 <= DROPOUT < 1, f"DROPOUT ({DROPOUT}) debe ser 0 o más, y menos de 1"),
+    (0 < LEARNING_RATE < 1e3 and 0 <= WEIGHT_DECAY < 1e3 and 0 <= GRAD_CLIP < math.inf,
+     "LEARNING_RATE debe ser positiva; WEIGHT_DECAY y GRAD_CLIP, cero o más"),
+    (0 < TEMPERATURE < math.inf, f"TEMPERATURE ({TEMPERATURE}) debe ser positiva"),
+    (len(train) > BLOCK_SIZE and len(val) > 1, f"«{DATA}» es corto: deja {len(train)} caracteres "
+     f"para entrenar y BLOCK_SIZE es {BLOCK_SIZE}. Hace falta más texto o menos BLOCK_SIZE"),
+    (set(PROMPT) <= set(chars), f"PROMPT lleva caracteres que no salen en «{DATA}»: "
+     + " ".join(sorted(set(PROMPT) - set(chars)))),
+    (os.access(Path(OUT).parent, os.W_OK) and not Path(OUT).is_dir(),
+     f"no se puede escribir «{OUT}»: elige otro sitio con --out"),
+]:
+    if not ok:
+        sys.exit(f"error: {why}")
+print(f"1. {len(ids)} caracteres, {V} distintos; entrenar con {len(train)}, validar con {len(val)}")
+print("   una ventana de 8 enseña 8 predicciones a la vez:")
+for t in range(min(8, len(ids) - 1)):
+    print(f"   {text[:t + 1]!r:>12} -> {text[t + 1]!r}")
+
+# %% 2. La media con máscara, de tres maneras
+# Atender es promediar lo anterior. Con bucles se entiende; con una matriz triangular es un solo
+# producto; y como softmax de notas (scores) con -inf en el futuro, las notas podrán aprenderse.
+torch.manual_seed(SEED)
+x = torch.randn(4, 8, 32)                                    # (B, T, C)
+B, T, C = x.shape
+loops = torch.stack([torch.stack([x[b, :t + 1].mean(0) for t in range(T)]) for b in range(B)])
+past = torch.ones(T, T).tril()                               # (T, T) fila t: unos hasta t
+product = past / past.sum(1, keepdim=True) @ x               # (T, T) @ (B, T, C) -> (B, T, C)
+scores = torch.zeros(T, T).masked_fill(past == 0, -math.inf)
+weights = F.softmax(scores, dim=-1)                          # (T, T) cada fila suma 1
+assert torch.allclose(loops, product, atol=1e-6)
+assert torch.allclose(loops, weights @ x, atol=1e-6)
+print("\n2. bucles, matriz y softmax dan la misma media; pesos de las cuatro primeras posiciones:")
+print("  ", str(weights[:4, :4].numpy().round(2)).replace("\n", "\n   "))
+
+# %% 3. Quién es y dónde está
+# Cada carácter tiene un vector aprendido (token embedding) y cada puesto otro (position embedding).
+# En «roma» y en «mora» la última letra ve a las mismas compañeras: sin posiciones, una media
+# ponderada por parecido sale igual. (Varias capas con máscara algo deducen; sumarlas lo da hecho.)
+token, position = nn.Embedding(4, C), nn.Embedding(T, C)
+roma, mora = torch.tensor([0, 1, 2, 3]), torch.tensor([2, 1, 0, 3])
+
+
+def last_view(x):
+    """Lo que ve la última posición de `x` (T, C): media ponderada por el producto x·x: (C,)."""
+    return F.softmax(x[-1] @ x.T / C, dim=-1) @ x
+
+
+where = position(torch.arange(4))                            # (4, C)
+without = (last_view(token(roma)) - last_view(token(mora))).abs().max()
+added = (last_view(token(roma) + where) - last_view(token(mora) + where)).abs().max()
+assert without < 1e-6 and added > 1e-2
+print(f"\n3. «roma» y «mora» sin posiciones difieren en {without:.0e}; con ellas, en {added:.2f}")
+
+# %% 4. Una cabeza de atención
+# Cada posición emite una pregunta (query), una clave (key) y un valor (value). La nota de una
+# pareja es pregunta·clave, y el softmax de las notas reparte la media de los valores (ecuación 1).
+def attention(q, k, v):
+    """softmax(q k^T / sqrt(d)) v con máscara: q, k, v (..., T, d) -> (..., T, d)."""
+    T, d = q.shape[-2:]
+    future = torch.full((T, T), -math.inf, device=q.device).triu(1)   # 0 hasta t, -inf después
+    scores = (q * d**-0.5) @ k.transpose(-2, -1) + future             # (..., T, T)
+    return F.softmax(scores, dim=-1) @ v
+
+
+query, key, value = (nn.Linear(C, 16, bias=False) for _ in range(3))
+changed = x.clone()
+changed[:, 5] += 1  # otro carácter en la posición 5: ninguna anterior puede enterarse
+one, other = (attention(query(z), key(z), value(z)) for z in (x, changed))      # (B, T, 16)
+moved = (one - other).abs().amax(dim=(0, 2))                                    # (T,)
+assert (moved[:5] == 0).all() and (moved[5:] > 0).all()
+print("\n4. el futuro no se ve; cambio en cada posición:", [round(m, 2) for m in moved.tolist()])
+
+# Por qué se divide por sqrt(d): d productos de varianza 1 suman varianza d, y con notas tan
+# dispares el softmax se queda con una sola posición (entropía casi 0) y ya no aprende.
+q, k = torch.randn(2, 1000, 64)                              # (1000, d) cada una, varianza 1
+for label, scores in ("sin escalar", q @ k.T), ("entre sqrt(d)", q @ k.T / 8):
+    entropy = torch.special.entr(F.softmax(scores[:, :16], dim=-1)).sum(1).mean()
+    print(f"   {label:13s}: varianza de las notas {scores.var():5.2f}, entropía {entropy:.2f} "
+          f"de {math.log(16):.2f} nats")
+assert abs(scores.var() - 1) < 0.1 and entropy > 0.75 * math.log(16)
+
+# %% 5. Varias cabezas a la vez
+# Cada cabeza busca una cosa distinta en sus C/H canales; después una capa mezcla lo hallado. Las
+# preguntas, claves y valores de todas salen de un solo producto, que es más rápido que muchos.
+class MultiHeadAttention(nn.Module):
+    """`n_head` cabezas en paralelo y la mezcla: (B, T, C) -> (B, T, C). Ecuación 2."""
+
+    def __init__(self, n_embd, n_head):
+        super().__init__()
+        self.n_head = n_head
+        self.qkv = nn.Linear(n_embd, 3 * n_embd, bias=False)
+        self.mix = nn.Linear(n_embd, n_embd)
+
+    def split(self, x):
+        """Pregunta, clave y valor de cada cabeza: (3, B, H, T, d)."""
+        B, T, C = x.shape
+        return self.qkv(x).view(B, T, 3, self.n_head, C // self.n_head).permute(2, 0, 3, 1, 4)
+
+    def forward(self, x):
+        y = attention(*self.split(x))                        # (B, H, T, d)
+        return self.mix(y.transpose(1, 2).flatten(2))        # (B, T, C)
+
+
+many, d = MultiHeadAttention(C, 4), C // 4
+each = zip(*(w.split(d) for w in many.qkv.weight.split(C)))  # q, k, v de cada cabeza: (d, C)
+apart = torch.cat([attention(x @ q.T, x @ k.T, x @ v.T) for q, k, v in each], dim=-1)
+fused = F.scaled_dot_product_attention(*many.split(x), is_causal=True)
+assert torch.allclose(many(x), many.mix(apart), atol=1e-5)
+assert torch.allclose(attention(*many.split(x)), fused, atol=1e-5)
+print("\n5. cuatro cabezas juntas = cuatro por separado = scaled_dot_product_attention de PyTorch")
+
+# %% 6. Pensar, sumar, normalizar y apagar
+# La atención reúne; la red feed-forward, igual en cada posición, piensa sobre lo reunido.
+class FeedForward(nn.Sequential):
+    """Ensanchar por cuatro, ReLU y volver: (..., C) -> (..., C)."""
+
+    def __init__(self, n_embd):
+        super().__init__(nn.Linear(n_embd, 4 * n_embd), nn.ReLU(), nn.Linear(4 * n_embd, n_embd))
+
+
+# Apiladas, cada capa reparte el gradiente que le llega, y a la primera apenas le toca. La conexión
+# residual x + f(x) le abre un camino directo: la derivada de x es 1, haya las capas que haya.
+def first_gradient(residual, depth=12):
+    """Norma del gradiente en la primera de `depth` capas feed-forward apiladas."""
+    torch.manual_seed(SEED)
+    layers, y = [FeedForward(C) for _ in range(depth)], x
+    for layer in layers:
+        y = y + layer(y) if residual else layer(y)
+    y.square().mean().backward()
+    return layers[0][0].weight.grad.norm().item()
+
+
+plain, direct = first_gradient(False), first_gradient(True)
+assert direct > 1000 * plain
+print(f"\n6. gradiente en la primera de 12 capas: {plain:.0e} sin conexión residual, "
+      f"{direct:.0e} con ella")
+
+
+# LayerNorm deja los canales de cada posición con media 0 y varianza 1, y luego un gain y un bias
+# aprendidos. A diferencia de BatchNorm no mira a las compañeras de lote. El modelo usará la de
+# PyTorch, que es esta misma cuenta hecha en una pasada.
+def layer_norm(x, gain, bias, eps=1e-5):
+    """LayerNorm de `x` (..., C) con `gain` y `bias` (C,). Ba et al. 2016, ecuación 3."""
+    mean, var = x.mean(-1, keepdim=True), x.var(-1, keepdim=True, unbiased=False)
+    return (x - mean) / torch.sqrt(var + eps) * gain + bias
+
+
+norm = nn.LayerNorm(C)
+nn.init.normal_(norm.weight), nn.init.normal_(norm.bias)
+assert torch.allclose(layer_norm(5 * x + 3, norm.weight, norm.bias), norm(5 * x + 3), atol=1e-5)
+
+
+# Dropout apaga al azar una fracción p de las activaciones, para que ninguna dependa de una sola
+# compañera, y agranda las demás para que la media no cambie. Al evaluar no hace nada.
+class Dropout(nn.Module):
+    """Apaga una fracción `p` de `x` mientras se entrena y divide el resto por 1 - p."""
+
+    def __init__(self, p):
+        super().__init__()
+        self.p = p
+
+    def forward(self, x):
+        if not self.training or self.p == 0:
+            return x
+        return x * (torch.rand_like(x) >= self.p) / (1 - self.p)
+
+
+dropout, ones = Dropout(0.2), torch.ones(100_000)
+kept = dropout(ones)
+assert abs(kept.mean() - 1) < 0.02 and set(kept.tolist()) == {0.0, 1.25}
+assert torch.equal(dropout.eval()(ones), ones)
+print(f"   LayerNorm como la de PyTorch; dropout apaga {(kept == 0).float().mean():.3f} y deja la "
+      f"media en {kept.mean():.3f}")
+
+
+# %% 7. El bloque y el GPT
+# Un bloque: reunir (atención) y pensar (feed-forward), cada cosa normalizada antes y sumada
+# después. Un GPT: los dos embeddings, N_LAYER bloques, una norma y una nota para cada carácter.
+class Block(nn.Module):
+    """Atención y feed-forward con las piezas que digan las constantes: (B, T, C) -> (B, T, C)."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm_1 = nn.LayerNorm(N_EMBD) if LAYER_NORM else nn.Identity()
+        self.attention = MultiHeadAttention(N_EMBD, N_HEAD)
+        self.norm_2 = nn.LayerNorm(N_EMBD) if LAYER_NORM and FEED_FORWARD else nn.Identity()
+        self.feed_forward = FeedForward(N_EMBD) if FEED_FORWARD else None
+        self.dropout = Dropout(DROPOUT)
+
+    def forward(self, x):
+        y = self.dropout(self.attention(self.norm_1(x)))
+        x = x + y if RESIDUAL else y
+        if self.feed_forward is None:
+            return x
+        y = self.dropout(self.feed_forward(self.norm_2(x)))
+        return x + y if RESIDUAL else y
+
+
+class GPT(nn.Module):
+    """De ids (B, T) a las notas (logits) del carácter siguiente en cada posición: (B, T, V)."""
+
+    def __init__(self):
+        super().__init__()
+        self.token = nn.Embedding(V, N_EMBD)
+        self.position = nn.Embedding(BLOCK_SIZE, N_EMBD)
+        self.dropout = Dropout(DROPOUT)
+        self.blocks = nn.Sequential(*[Block() for _ in range(N_LAYER)])
+        self.norm = nn.LayerNorm(N_EMBD) if LAYER_NORM else nn.Identity()
+        self.head = nn.Linear(N_EMBD, V)
+        for name, w in self.named_parameters():
+            if w.dim() == 2:
+                nn.init.normal_(w, std=0.02)     # pesos pequeños: nadie opina fuerte al empezar
+            elif name.endswith("bias"):
+                nn.init.zeros_(w)
+        nn.init.zeros_(self.head.weight)         # y todos los caracteres son igual de probables
+
+    def forward(self, ids):
+        x = self.token(ids) + self.position.weight[:ids.size(1)]       # (B, T, C)
+        x = self.norm(self.blocks(self.dropout(x)))                    # (B, T, C)
+        return self.head(x)                                            # (B, T, V)
+
+
+def batch(ids, step):
+    """Ventanas al azar de `ids` y, un carácter después, sus objetivos: dos (B, T).
+
+    El azar de un paso sale de SEED y del número del paso: al seguir (--resume) es el mismo.
+    """
+    torch.manual_seed(SEED * 1_000_003 + step)
+    start = torch.randint(len(ids) - BLOCK_SIZE, (BATCH_SIZE, 1))      # (B, 1)
+    windows = ids[start + torch.arange(BLOCK_SIZE + 1)].to(DEVICE)     # (B, T + 1)
+    return windows[:, :-1], windows[:, 1:]
+
+
+def nll(model, x, y, **kind):
+    """Sorpresa media de los objetivos `y` (B, T), en nats por carácter (entropía cruzada)."""
+    return F.cross_entropy(model(x).flatten(0, 1), y.flatten(), **kind)
+
+
+DEVICE = DEVICE or ("cuda" if torch.cuda.is_available() else
+                    "mps" if torch.backends.mps.is_available() else "cpu")
+torch.manual_seed(SEED)
+try:
+    model = GPT().to(DEVICE)
+except (RuntimeError, AssertionError) as e:
+    sys.exit(f"error: no puedo montar el modelo en «{DEVICE}»: {str(e).splitlines()[0]}")
+parts = {}
+for name, w in model.named_parameters():
+    part = re.sub(r"blocks\.\d+\.|\..*", "", name).replace("_1", "").replace("_2", "")
+    parts[part] = parts.get(part, 0) + w.numel()
+with torch.no_grad():
+    first = nll(model.eval(), *batch(train, 0)).item()
+assert abs(first - math.log(V)) < 1e-3
+print(f"\n7. {sum(parts.values())} parámetros: " + ", ".join(f"{k} {n}" for k, n in parts.items()))
+print(f"   pérdida sin entrenar {first:.3f}; a ciegas entre {V} caracteres, {math.log(V):.3f}")
+
+
+# %% Guardar sin perder nada
+written = set()  # lo que este programa ya ha guardado
+
+
+def save(checkpoint, path):
+    """Escribe `checkpoint` en `path` de golpe: quien lea verá el de antes o el nuevo, nunca medio.
+
+    Lo que hubiera antes de empezar queda en NOMBRE.bak. Si el disco no deja, termina sin cambios.
+    """
+    path, buffer = Path(path), io.BytesIO()
+    fresh, old = (path.with_name(f"{path.name}.{os.getpid()}.{end}") for end in ("tmp", "bak.tmp"))
+    torch.save(checkpoint, buffer)
+    try:
+        with open(fresh, "wb") as f:
+            f.write(buffer.getbuffer())
+            f.flush()
+            os.fsync(f.fileno())
+        if path not in written and path.exists():
+            shutil.copyfile(path, old)
+            os.replace(old, f"{path}.bak")
+        os.replace(fresh, path)
+        written.add(path)
+    except OSError as e:
+        fresh.unlink(missing_ok=True)
+        old.unlink(missing_ok=True)
+        reason = "el disco está lleno" if e.errno == errno.ENOSPC else f"no se deja ({e.strerror})"
+        sys.exit(f"error: no puedo guardar «{path}»: {reason}. Elige otro sitio con --out")
+
+
+# %% Leer un punto de control
+def load(path):
+    """El diccionario que se guardó en `path`, sin ejecutar nada de lo que el fichero traiga.
+
+    Termina si no existe, está truncado, no es de este curso o algún peso no es un número.
+    """
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        kinds = {"model": str, "config": dict, "chars": str, "weights": dict}
+        if checkpoint["format"] != 1 or any(type(checkpoint[k]) != t for k, t in kinds.items()):
+            sys.exit(f"error: «{path}» no es un punto de control de este curso y formato")
+        for name, w in checkpoint["weights"].items():
+            if w.dtype != torch.float32 or not w.is_contiguous() or not w.isfinite().all():
+                sys.exit(f"error: en «{path}» el tensor {name} no lleva números válidos")
+        return checkpoint
+    except OSError as e:
+        reason = "no existe" if e.errno == errno.ENOENT else f"no se deja leer ({e.strerror})"
+        sys.exit(f"error: «{path}» {reason}. Los puntos de control los hace: python 06_gpt.py")
+    except Exception:  # un fichero dañado puede fallar de cualquier manera
+        sys.exit(f"error: «{path}» está dañado o no es un punto de control. Si hay un {path}.bak, "
+                 "es el anterior")
+
+
+# %% Una línea que se reescribe
+def transient(line):
+    """En una terminal pone `line` en el sitio de la línea transitoria; en un fichero, nada."""
+    if sys.stdout.isatty():
+        print("\r\033[K" + line, end="", flush=True)
+
+
+def progress(step, steps, loss, tokens_s, left):
+    """Barra, paso, pérdida, tokens por segundo y segundos que faltan, en menos de 60 columnas."""
+    bar = "█" * (10 * step // steps)
+    transient(f"{bar:░<10} {step}/{steps} pérdida {loss:.3f} {tokens_s:.0f}/s "
+              f"faltan {left // 60:.0f}:{left % 60:02.0f}")
+
+
+# %% 8. Entrenar
+# AdamW con decaimiento sólo en las matrices; la tasa sube, y luego baja en línea recta hasta cero.
+# Cada EVAL_INTERVAL pasos se mide la pérdida sobre las dos partes enteras y se guarda. El modelo
+# que vale es el mejor en validación: el último puede haberse aprendido el texto de memoria.
+matrices = [w for w in model.parameters() if w.dim() == 2]
+vectors = [w for w in model.parameters() if w.dim() == 1]
+optimizer = torch.optim.AdamW([{"params": matrices, "weight_decay": WEIGHT_DECAY},
+                               {"params": vectors, "weight_decay": 0.0}],
+                              lr=LEARNING_RATE, betas=(0.9, 0.99), fused=True)
+config = {name: globals()[name.upper()] for name in (
+    "block_size", "n_embd", "n_head", "n_layer", "residual", "layer_norm", "feed_forward")}
+state = {"step": 0, "seconds": 0.0, "seed": SEED, "history": [], "best": None,
+         "text": hashlib.sha256(text.encode()).hexdigest()}
+if RESUME:
+    checkpoint = load(RESUME)
+    saved = checkpoint.get("training") or {}
+    if (checkpoint["config"], saved.get("text")) != (config, state["text"]):
+        sys.exit(f"error: «{RESUME}» es de otro texto o de otro modelo, y no se puede seguir. Sus "
+                 f"datos: {checkpoint.get('data')}, {checkpoint['config']}")
+    try:
+        model.load_state_dict(saved["weights"])
+        optimizer.load_state_dict(saved["optimizer"])
+        state = {name: saved[name] for name in state}
+    except (KeyError, TypeError, ValueError, RuntimeError):
+        sys.exit(f"error: «{RESUME}» no guarda un entrenamiento completo que se pueda seguir")
+    SEED = state["seed"]
+
+
+@torch.no_grad()
+def evaluate(ids):
+    """Pérdida media en nats por carácter sobre todo `ids`, en ventanas contiguas de BLOCK_SIZE."""
+    model.eval()
+    total, span = 0.0, 128 * BLOCK_SIZE
+    for i in range(0, len(ids) - 1, span):
+        y = ids[i + 1:i + 1 + span]
+        spare = -len(y) % BLOCK_SIZE     # la última ventana se rellena con objetivos que no cuentan
+        x = F.pad(ids[i:i + len(y)], (0, spare)).view(-1, BLOCK_SIZE).to(DEVICE)
+        y = F.pad(y, (0, spare), value=-100).view(-1, BLOCK_SIZE).to(DEVICE)
+        total += nll(model, x, y, reduction="sum").item()
+    return total / (len(ids) - 1)
+
+
+def check_up(due):
+    """Evalúa, guarda y cuenta cómo va; sólo si tocaba (`due`) se decide cuál es el mejor modelo.
+
+    Lo que se mide fuera de hora, al interrumpir, no decide: así seguir con --resume es exacto.
+    """
+    transient("evaluando y guardando...")
+    now = {"step": state["step"], "train": evaluate(train), "val": evaluate(val),
+           "weights": {name: w.detach().cpu().clone() for name, w in model.state_dict().items()}}
+    finite(now["val"])
+    best = min(filter(None, (state["best"], now)), key=lambda m: m["val"])
+    if due:
+        state["best"] = best
+        state["history"].append({k: now[k] for k in ("step", "train", "val")})
+    save({"format": 1, "model": "gpt", "config": config, "chars": chars,
+          "weights": best["weights"], "data": Path(DATA).name, "step": best["step"],
+          "train_loss": best["train"], "val_loss": best["val"],
+          "training": {**state, "weights": now["weights"], "optimizer": optimizer.state_dict()}},
+         OUT)
+    transient("")
+    print(f"   paso {now['step']:5d}   train {now['train']:.4f}   val {now['val']:.4f}"
+          + ("" if best is now else f"   (vale el del paso {best['step']})"), flush=True)
+    later = [h for h in state["history"] if h["step"] > best["step"]]
+    if due and len(later) == 2 and now["train"] < best["train"]:
+        print(f"   sobreajuste (overfitting): desde el paso {best['step']} mejora el entrenamiento "
+              "y la validación no.\n   El modelo recita en vez de aprender; se conserva el de entonces. "
+              "Prueba --dropout 0.2,\n   menos N_EMBD o N_LAYER, menos STEPS, o más texto.")
+    return best
+
+
+def finite(loss):
+    """`loss`, si es un número finito; si no, termina diciendo qué probar."""
+    if not math.isfinite(loss):
+        transient("")
+        sys.exit(f"error: la pérdida dejó de ser finita en el paso {state['step']}. Prueba una "
+                 f"LEARNING_RATE menor que {LEARNING_RATE:g}. Lo último guardado queda como estaba")
+    return loss
+
+
+def stop(*_):
+    """Con el primer Ctrl-C se acaba el paso, se evalúa y se guarda; el segundo interrumpe ya."""
+    global stopping
+    stopping = True
+    signal.signal(signal.SIGINT, before)
+
+
+print(f"\n8. {STEPS - state['step']} pasos de {BATCH_SIZE} x {BLOCK_SIZE} caracteres en «{DEVICE}»")
+best, stopping, before = state["best"], False, signal.signal(signal.SIGINT, stop)
+for step in range(state["step"], STEPS):
+    tick = time.perf_counter()
+    rate = LEARNING_RATE * min((step + 1) / (WARMUP_STEPS + 1),
+                               (STEPS - step) / max(STEPS - WARMUP_STEPS, 1))
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    loss = nll(model.train(), *batch(train, step))
+    optimizer.zero_grad()
+    loss.backward()
+    if GRAD_CLIP:
+        nn.utils.clip_grad_norm_(model.parameters(), GRAD_CLIP)
+    optimizer.step()
+    state["step"] = step + 1
+    surprise = finite(loss.item())
+    state["seconds"] += time.perf_counter() - tick
+    pace = state["seconds"] / state["step"]                  # segundos por paso
+    progress(step + 1, STEPS, surprise, BATCH_SIZE * BLOCK_SIZE / pace, (STEPS - step - 1) * pace)
+    due = (step + 1) % EVAL_INTERVAL == 0 or step + 1 == STEPS
+    if due or stopping:
+        best = check_up(due)
+    if stopping:
+        print(f"   interrumpido en el paso {step + 1} y guardado: sigue con --resume {OUT}")
+        break
+signal.signal(signal.SIGINT, before)
+if best:
+    model.load_state_dict(best["weights"])
+
+# %% 9. ¿Qué ha aprendido?
+# La pérdida dice poco sola: hay que compararla con la de contar caracteres y parejas. Y leer lo
+# que escribe: cuántas palabras existen, y si el pasaje más largo que copia es corto (aprender) o
+# largo (recitar).
+def counted_loss(n):
+    """Pérdida en `val` de contar grupos de `n` caracteres en `train`, sumando 1 a cada cuenta."""
+    def groups(ids):
+        return sum(ids[i:len(ids) - n + 1 + i].numpy() * V ** (n - 1 - i) for i in range(n))
+
+    def count(seen, wanted):
+        keys, times = np.unique(seen, return_counts=True)
+        i = np.searchsorted(keys, wanted).clip(max=len(keys) - 1)
+        return np.where(keys[i] == wanted, times[i], 0)
+
+    seen, wanted = groups(train), groups(val)
+    p = (count(seen, wanted) + 1) / (count(seen // V, wanted // V) + V)
+    return -np.log(p).mean()
+
+
+@torch.no_grad()
+def generate(ids, length):
+    """Alarga `ids` (1, T) con `length` caracteres sorteados según el modelo: (1, T + length)."""
+    model.eval()
+    for _ in range(length):
+        logits = model(ids[:, -BLOCK_SIZE:])[:, -1]                    # (1, V)
+        p = F.softmax(logits / TEMPERATURE, dim=-1)
+        ids = torch.cat([ids, torch.multinomial(p, 1)], dim=1)
+    return ids
+
+
+def longest_copy(words, source):
+    """El pasaje más largo de la lista `words` que está palabra por palabra en el texto `source`."""
+    source, best = f" {' '.join(source.split())} ", []
+    for i in range(len(words)):
+        while i + len(best) < len(words) and f" {' '.join(words[i:i + len(best) + 1])} " in source:
+            best = words[i:i + len(best) + 1]
+    return best
+
+
+print("\n9. pérdida en validación, en nats y en bits por carácter")
+table = {"a ciegas": math.log(V), "contar caracteres": counted_loss(1),
+         "contar parejas": counted_loss(2), "este modelo": best["val"] if best else first}
+for label, value in table.items():
+    print(f"   {label:17s} {value:.3f} nats   {value / math.log(2):.3f} bits")
+torch.manual_seed(SEED)
+start = encode(PROMPT or ("\n" if "\n" in chars else chars[0]))[None].to(DEVICE)
+sample = decode(generate(start, LENGTH)[0].tolist())
+print("\n   " + sample.strip().replace("\n", "\n   ") + "\n")
+words, known = re.findall(r"\w+", sample.lower()), set(re.findall(r"\w+", text.lower()))
+copied = longest_copy(sample.split(), text[:cut])
+print(f"   palabras que existen en el texto: {sum(w in known for w in words)} de {len(words)}")
+print(f"   pasaje más largo copiado del texto: {len(copied)} palabras, «{' '.join(copied)}»")
+
+# %% Experimentos: predice antes de mirar
+
+tokens_s = state["step"] * BATCH_SIZE * BLOCK_SIZE / max(state["seconds"], 1e-9)
+print(f"resultado train={best['train']:.4f} val={best['val']:.4f} test=- "
+      f"segundos={state['seconds']:.1f} tokens_s={tokens_s:.0f} ckpt={OUT}" if best else
+      "resultado train=- val=- test=- segundos=- tokens_s=- ckpt=-")

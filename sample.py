@@ -1,0 +1,267 @@
+"""
+sample.py: hacer hablar a cualquiera de los modelos del curso
+
+Al terminar sabrás en qué se distingue usar un modelo de entrenarlo: aquí no hay clases ni
+gradientes, sólo funciones de los pesos que se leen de un punto de control (checkpoint). Verás para
+qué sirven la temperatura y top-k, y cómo una memoria de claves y valores (key/value cache) hace que
+cada carácter cueste una posición y no una ventana entera.
+
+    python sample.py ckpt.pt                                  un texto de 500 caracteres
+    python sample.py ckpt.pt --prompt "# Soneto: " --num 3    tres, con ese comienzo, a la vez
+    python sample.py ckpt.pt --temperature 0.5 --seed 7       más prudente, y repetible
+
+El texto sale por stdout según se escribe; lo demás, por stderr.
+
+Fuentes: Vaswani et al., «Attention Is All You Need» (2017), ecuación 1; Fan et al., «Hierarchical
+Neural Story Generation» (2018), apartado 5.1 (top-k); Ackley, Hinton y Sejnowski, «A Learning
+Algorithm for Boltzmann Machines» (1985), ecuación 2 (la temperatura).
+"""
+import argparse
+import errno
+import math
+import re
+import signal
+import sys
+import time
+import unicodedata
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+# %% Constantes: cámbialas aquí y vuelve a ejecutar, o dales valor desde la terminal
+CKPT = "ckpt.pt"   # punto de control; en la terminal puede ir sin nombre: sample.py ckpt.pt
+PROMPT = ""        # comienzo del texto (vacío: un salto de línea)
+LENGTH = 500       # caracteres que se añaden a cada texto
+NUM = 1            # textos que se generan, todos a la vez
+TEMPERATURE = 0.8  # menos de 1, más prudente; más de 1, más atrevida; 1, la del modelo
+TOP_K = 0          # sortear sólo entre los k caracteres más probables (0: entre todos)
+SEED = -1          # semilla del azar: la misma, el mismo texto (-1: una nueva cada vez)
+DEVICE = "cpu"     # cpu, cuda o mps
+
+# %% Cada constante es también una opción: N_EMBD -> --n_embd 64
+here = Path(globals().get("__file__", "cuaderno")).resolve().parent
+if "ipykernel" not in sys.modules:  # en un cuaderno mandan las constantes de arriba
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    signal.signal(signal.SIGINT, lambda *_: sys.exit("\ninterrumpido"))
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # «| head» termina sin ruido
+    options = argparse.ArgumentParser(allow_abbrev=False, description=__doc__,
+                                      formatter_class=argparse.RawDescriptionHelpFormatter)
+    cell = Path(__file__).read_text("utf-8").split("# %%")[1]
+    for name, note in re.findall(r"^([A-Z_]+) = .*?  # (.+)$", cell, re.M):
+        value = globals()[name]
+        kind = ({"action": argparse.BooleanOptionalAction} if isinstance(value, bool)
+                else {"type": type(value), "metavar": type(value).__name__})
+        options.add_argument(f"--{name.lower()}", default=value,
+                             help=f"{note} [{value}]".replace("%", "%%"), **kind)
+if "ipykernel" not in sys.modules:
+    options.add_argument("path", nargs="?", help="punto de control, como --ckpt")
+if "ipykernel" not in sys.modules:
+    globals().update({k.upper(): v for k, v in vars(options.parse_args()).items()})
+CKPT = globals().get("PATH") or CKPT
+
+
+# %% Leer un punto de control
+def load(path):
+    """El diccionario que se guardó en `path`, sin ejecutar nada de lo que el fichero traiga.
+
+    Termina si no existe, está truncado, no es de este curso o algún peso no es un número.
+    """
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        kinds = {"model": str, "config": dict, "chars": str, "weights": dict}
+        if checkpoint["format"] != 1 or any(type(checkpoint[k]) != t for k, t in kinds.items()):
+            sys.exit(f"error: «{path}» no es un punto de control de este curso y formato")
+        for name, w in checkpoint["weights"].items():
+            if w.dtype != torch.float32 or not w.is_contiguous() or not w.isfinite().all():
+                sys.exit(f"error: en «{path}» el tensor {name} no lleva números válidos")
+        return checkpoint
+    except OSError as e:
+        reason = "no existe" if e.errno == errno.ENOENT else f"no se deja leer ({e.strerror})"
+        sys.exit(f"error: «{path}» {reason}. Los puntos de control los hace: python 06_gpt.py")
+    except Exception:  # un fichero dañado puede fallar de cualquier manera
+        sys.exit(f"error: «{path}» está dañado o no es un punto de control. Si hay un {path}.bak, "
+                 "es el anterior")
+
+
+# %% 1. De las notas a la probabilidad: temperatura y top-k
+# El modelo da una nota (logit) a cada carácter. Dividirlas por la temperatura antes del softmax
+# acerca o aleja las probabilidades: cerca de 0 gana siempre la mayor, en 1 hablan como aprendieron,
+# muy arriba todas se igualan. Con top-k, las demás quedan a cero: fuera los disparates raros.
+def probabilities(logits, temperature, top_k=0):
+    """softmax(logits / temperature) de las `top_k` notas mayores (0: todas): (K, V) -> (K, V)."""
+    values, where = logits.double().topk(min(top_k or logits.size(1), logits.size(1)))
+    p = F.softmax((values - values[:, :1]) / temperature, dim=-1)       # la mayor, primera: e^0
+    return torch.zeros_like(logits, dtype=p.dtype).scatter(1, where, p)
+
+
+logits = torch.tensor([[2.0, 1.0, 0.0, -1.0]])
+plain = F.softmax(logits.double(), dim=-1)
+assert torch.allclose(probabilities(logits, 1.0), plain)
+assert torch.equal(probabilities(logits, 1e-9), torch.eye(4)[:1].double())
+assert torch.allclose(probabilities(logits, 1e9), torch.full((1, 4), 0.25).double())
+assert torch.allclose(probabilities(logits, 1.0, 2)[0, :2], plain[0, :2] / plain[0, :2].sum())
+assert (probabilities(logits, 1.0, 2) > 0).sum() == 2
+
+
+# %% 2. GPT
+# La misma cuenta que en 06_gpt.py, con los pesos en un diccionario `w` y sin clases. Lo nuevo es la
+# memoria: las claves y los valores de una posición no cambian cuando llegan otras después, así que
+# se guardan, y cada carácter nuevo calcula sólo los suyos.
+#
+# ¿Y al llenarse la ventana? La posición va sumada en cada vector guardado: al correr la ventana un
+# puesto, todos valdrían otra cosa. Por eso se suelta de golpe la mitad más vieja y se recalcula la
+# otra. Una ventana de T caracteres dura así T/2 más: entre dos y una posición por carácter.
+def linear(x, w, name):
+    """La capa lineal `name`: (..., entrada) -> (..., salida)."""
+    return F.linear(x, w[name + ".weight"], w.get(name + ".bias"))
+
+
+def layer_norm(x, w, name):
+    """La LayerNorm `name`, si el modelo la lleva: (..., C) -> (..., C)."""
+    gain = w.get(name + ".weight")
+    return x if gain is None else F.layer_norm(x, gain.shape, gain, w[name + ".bias"])
+
+
+def gpt(w, c, ids, memory=None):
+    """Notas del carácter que sigue a `ids` (K, n), y la memoria para la próxima vez: (K, V), dict.
+
+    `memory` es la que devolvió la llamada anterior con el mismo texto más corto, o None.
+    """
+    K, n = ids.shape
+    T, H, d = c["block_size"], c["n_head"], c["n_embd"] // c["n_head"]
+    if memory is None or n - memory["start"] > T:
+        keep = min(n, T) if memory is None else max(1, T // 2)
+        keys = w["token.weight"].new_zeros(c["n_layer"], K, H, T, d)
+        memory = {"start": n - keep, "seen": 0, "keys": keys, "values": keys.clone()}
+    a, b = memory["seen"], n - memory["start"]               # se calculan las posiciones a..b-1
+    x = w["token.weight"][ids[:, memory["start"] + a:]] + w["position.weight"][a:b]   # (K, b-a, C)
+    future = torch.full((b - a, b), -math.inf, device=x.device).triu(a + 1)           # (b-a, b)
+    for i in range(c["n_layer"]):
+        block = f"blocks.{i}."
+        y = linear(layer_norm(x, w, block + "norm_1"), w, block + "attention.qkv")
+        q, k, v = y.view(K, b - a, 3, H, d).permute(2, 0, 3, 1, 4)                # (K, H, b-a, d)
+        keys, values = memory["keys"][i], memory["values"][i]                     # (K, H, T, d)
+        keys[:, :, a:b], values[:, :, a:b] = k, v
+        p = F.softmax(q @ keys[:, :, :b].mT / d**0.5 + future, dim=-1)          # (K, H, b-a, b)
+        y = linear((p @ values[:, :, :b]).transpose(1, 2).flatten(2), w, block + "attention.mix")
+        x = x + y if c["residual"] else y
+        if c["feed_forward"]:
+            y = F.relu(linear(layer_norm(x, w, block + "norm_2"), w, block + "feed_forward.0"))
+            y = linear(y, w, block + "feed_forward.2")
+            x = x + y if c["residual"] else y
+    memory["seen"] = b
+    return linear(layer_norm(x[:, -1], w, "norm"), w, "head"), memory
+
+
+def gpt_shapes(c, V):
+    """Nombre y forma de cada peso de un GPT de configuración `c` y vocabulario `V`, uno a uno."""
+    C = c["n_embd"]
+    norm = lambda name: [(name + ".weight", (C,)), (name + ".bias", (C,))] * c["layer_norm"]
+    yield from [("token.weight", (V, C)), ("position.weight", (c["block_size"], C)),
+                ("head.weight", (V, C)), ("head.bias", (V,)), *norm("norm")]
+    for i in range(c["n_layer"]):
+        part = f"blocks.{i}.attention."
+        yield from [(part + "qkv.weight", (3 * C, C)), (part + "mix.weight", (C, C)),
+                    (part + "mix.bias", (C,)), *norm(f"blocks.{i}.norm_1")]
+        if c["feed_forward"]:
+            part = f"blocks.{i}.feed_forward."
+            yield from [(part + "0.weight", (4 * C, C)), (part + "0.bias", (4 * C,)),
+                        (part + "2.weight", (C, 4 * C)), (part + "2.bias", (C,)),
+                        *norm(f"blocks.{i}.norm_2")]
+
+
+# La prueba: un GPT diminuto, de ventana 6, escribe 20 caracteres con memoria; en cada paso, las
+# notas son las de calcular entera, sin memoria, la ventana que esté mirando.
+tiny = {"block_size": 6, "n_embd": 8, "n_head": 2, "n_layer": 2, "residual": True,
+        "layer_norm": True, "feed_forward": True}
+rng = torch.Generator().manual_seed(0)
+w = {name: torch.randn(shape, generator=rng) for name, shape in gpt_shapes(tiny, 5)}
+text, memory, computed = torch.randint(5, (3, 20), generator=rng), None, 0
+for n in range(1, 21):
+    before = memory["seen"] if memory else 0
+    cached, memory = gpt(w, tiny, text[:, :n], memory)
+    computed += memory["seen"] - before if memory["seen"] > before else memory["seen"]
+    whole, _ = gpt(w, tiny, text[:, memory["start"]:n])
+    assert torch.allclose(cached, whole, atol=1e-4)
+assert computed <= 2 * 20  # posiciones calculadas para 20 caracteres
+
+# %% 3. Leer el punto de control
+# Cada modelo del curso es una función como la anterior y la lista de sus pesos.
+MODELS = {"gpt": (gpt, gpt_shapes)}
+
+
+def rebuild(path):
+    """La función del modelo guardado en `path`, sus pesos, su configuración y su vocabulario.
+
+    Termina si falta o sobra un peso, si alguno no tiene su forma, o si el modelo no se conoce.
+    """
+    checkpoint = load(path)
+    kind, c, chars, w = (checkpoint[k] for k in ("model", "config", "chars", "weights"))
+    wrong = f"error: «{path}» no se puede usar: "
+    if kind not in MODELS:
+        sys.exit(f"{wrong}es un modelo «{kind}», y aquí se conocen: {', '.join(MODELS)}")
+    forward, shapes = MODELS[kind]
+    expected = set()
+    try:
+        for name, shape in shapes(c, len(chars)):
+            if name not in w or w[name].shape != shape:
+                found = tuple(w[name].shape) if name in w else "no está"
+                sys.exit(f"{wrong}el peso {name} debería ser {shape} y es {found}")
+            expected.add(name)
+        forward(w, c, torch.zeros(1, 1, dtype=torch.long))
+    except (KeyError, TypeError, ValueError, ZeroDivisionError, RuntimeError) as e:
+        sys.exit(f"{wrong}su configuración no tiene sentido ({type(e).__name__}: {e})")
+    if set(w) > expected or len(set(chars)) < len(chars):
+        extra = ", ".join(sorted(set(w) - expected)) or "caracteres repetidos"
+        sys.exit(f"{wrong}le sobra algo: {extra}")
+    return forward, w, c, chars
+
+
+for ok, why in [
+    (LENGTH >= 1 and NUM >= 1, "--length y --num deben ser 1 o más"),
+    (0 < TEMPERATURE < math.inf, f"la temperatura debe ser un número positivo, no {TEMPERATURE}"),
+    (TOP_K >= 0, f"--top_k debe ser 0 (todos) o más, no {TOP_K}"),
+    (-1 <= SEED < 2**63, "--seed debe ser -1 (una nueva cada vez) o un entero positivo"),
+]:
+    if not ok:
+        sys.exit(f"error: {why}")
+
+forward, w, config, chars = rebuild(CKPT)
+prompt = unicodedata.normalize("NFC", PROMPT)
+for char in prompt:
+    if char not in chars:
+        sys.exit(f"error: «{char}» (U+{ord(char):04X}) no está en el vocabulario de «{CKPT}»: "
+                 + "".join(chars).replace("\n", "⏎"))
+try:
+    w = {name: weight.to(DEVICE) for name, weight in w.items()}
+except (RuntimeError, AssertionError):
+    sys.exit(f"error: aquí no hay dispositivo «{DEVICE}». Prueba --device cpu")
+
+# %% 4. Generar
+# Un carácter cada vez: notas, probabilidades, sorteo, y el elegido pasa a ser contexto. Los textos
+# van juntos en un lote (batch); el primero se ve salir, los demás esperan a que termine.
+seed = SEED if SEED >= 0 else torch.seed() % 2**32
+rng = torch.Generator().manual_seed(seed)
+ids = torch.zeros(NUM, max(1, len(prompt)) + LENGTH, dtype=torch.long)
+start = [chars.index(char) for char in prompt or "\n"[:"\n" in chars] or chars[0]]
+ids[:, :len(start)] = torch.tensor(start)
+ids, memory, tick = ids.to(DEVICE), None, time.perf_counter()
+print(prompt, end="", flush=True)
+with torch.inference_mode():
+    for n in range(len(start), len(start) + LENGTH):
+        logits, memory = forward(w, config, ids[:, :n], memory)
+        p = probabilities(logits.cpu(), TEMPERATURE, TOP_K)
+        ids[:, n] = torch.multinomial(p, 1, generator=rng)[:, 0].to(DEVICE)
+        print(chars[ids[0, n]], end="", flush=True)
+seconds = time.perf_counter() - tick
+print(flush=True)
+for k, row in enumerate(ids[1:, len(start):].tolist(), 2):
+    print(f"\n--- {k} de {NUM} ---", file=sys.stderr, flush=True)
+    print("\n" + prompt + "".join(chars[i] for i in row), flush=True)
+print(f"\n{LENGTH} caracteres x {NUM} en {seconds:.2f} s: {LENGTH * NUM / seconds:.0f} por segundo."
+      f" Para repetirlo: --seed {seed}", file=sys.stderr)
+
+# %% Experimentos: predice antes de mirar

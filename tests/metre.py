@@ -1,0 +1,257 @@
+"""
+Escansión de verso español: sílabas métricas y rima, para revisar data/poesia.txt.
+
+    python tests/metre.py data/poesia.txt            un resumen por poema y los versos que fallan
+    python tests/metre.py data/poesia.txt --all      además, las sílabas de cada verso
+
+Reglas: T. Navarro Tomás, «Arte del verso» (1959). Sinalefa entre vocales vecinas, hiato ante vocal
+acentuada como licencia, diptongo partido (diéresis) y hiato fundido (sinéresis) como licencias,
+una sílaba más si el verso acaba en aguda y una menos si acaba en esdrújula.
+"""
+import re
+import sys
+import unicodedata
+from collections import namedtuple
+
+VOWELS, STRONG, TILDE = "aeiouáéíóúü", "aeoáéóíú", "áéíóú"
+PLAIN = str.maketrans("áéíóúü", "aeiouu")
+Scan = namedtuple("Scan", "count low high rhyme assonance")
+
+# Átonas que, al final del verso, siguen siendo átonas en la prosa pero en rima llevan acento.
+Form = namedtuple("Form", "lines rhyme stanza")
+
+
+def sounds(word):
+    """La palabra tal como suena: sin h muda, sin la u de «que» y «gue», con la y final como i."""
+    w = re.sub(r"[^a-záéíóúüñ]", "", unicodedata.normalize("NFC", word).lower())
+    w = w.replace("ch", "C").replace("h", "")
+    w = re.sub(r"qu(?=[eiéí])", "k", w)
+    w = re.sub(r"gu(?=[eiéí])", "G", w)
+    w = re.sub(r"g(?=[eiéí])", "j", w)
+    w = re.sub(r"c(?=[eiéí])", "z", w)
+    w = w.replace("c", "k").replace("q", "k").replace("g", "G").replace("v", "b").replace("ll", "Y")
+    w = re.sub(r"y(?=[aeiouáéíóúü])", "Y", w)
+    w = w.replace("y", "i")
+    return w
+
+
+def nuclei(w):
+    """Grupos de vocales de `w` como lista de (inicio, fin), un elemento por sílaba."""
+    out = []
+    for group in re.finditer(f"[{VOWELS}]+", w):
+        start = group.start()
+        for i in range(group.start() + 1, group.end()):
+            if w[i - 1] in STRONG and w[i] in STRONG:
+                out.append((start, i))
+                start = i
+            elif i - start >= 2 and w[i] in "iuü" and i + 1 < group.end() and w[i + 1] in STRONG:
+                out.append((start, i))
+                start = i
+        out.append((start, group.end()))
+    return out
+
+
+def stressed(word, w, syllables):
+    """Índice de la sílaba tónica de la palabra `word`, que suena `w`."""
+    for k, (a, b) in enumerate(syllables):
+        if any(c in TILDE for c in w[a:b]):
+            return k
+    n = len(syllables)
+    if n > 1 and (re.search(r"([aeiou]|[aeiou]?[ns])$", w) and not re.search(r"[bcdfgjklmprtxz]s$", w)
+                  and not (word.lower().endswith("y") and w[-1] == "i" and len(w) > 1)):
+        return n - 2
+    return n - 1
+
+
+def scan(verse):
+    """Escansión del verso: cuenta usual, mínima y máxima con licencias, rima y asonancia."""
+    words = [x for x in re.findall(r"[^\W\d_]+", verse) if re.search(r"[a-záéíóúüñ]", x.lower())]
+    if not words:
+        return Scan(0, 0, 0, "", "")
+    total = low = high = 0
+    before = None  # la palabra anterior: (sonido, ¿se ha fundido ya con la de antes siendo sólo vocal?)
+    for word in words:
+        w = sounds(word)
+        syllables = nuclei(w)
+        n = max(len(syllables), 1)
+        hard = re.match(r"h[iu]e", word.lower()) is not None
+        merge = fused = False
+        if before and before[0][-1:] in tuple(VOWELS) and w[:1] in tuple(VOWELS) and not hard:
+            merge = not (before[1] and len(before[0]) == 1)
+            fused = merge and len(w) == 1
+            high += 0 if not merge else 0
+        total += n - merge
+        low += n - (bool(merge) or (before is not None and before[0][-1:] in tuple(VOWELS)
+                                    and w[:1] in tuple(VOWELS) and not hard))
+        high += n
+        for i in range(1, len(w)):
+            if w[i - 1] in VOWELS and w[i] in VOWELS:
+                both = w[i - 1] in STRONG and w[i] in STRONG
+                low -= both                     # sinéresis
+                high += not both                # diéresis
+        before = (w, fused)
+    last = sounds(words[-1])
+    syllables = nuclei(last)
+    if not syllables:
+        return Scan(total, low, high, last, "")
+    k = stressed(words[-1], last, syllables)
+    if words[-1].lower().endswith("mente") and len(syllables) > 2:
+        k = len(syllables) - 2
+    end = (1, 0, -1)[min(len(syllables) - 1 - k, 2)]
+    a, b = syllables[k]
+    group = last[a:b]
+    accent = next((i for i, c in enumerate(group) if c in TILDE), None)
+    if accent is None:
+        accent = next((i for i, c in enumerate(group) if c in "aeo"), len(group) - 1)
+    rhyme = last[a + accent:].translate(PLAIN)
+    tails = [rhyme[0]]
+    for x, y in syllables[k + 1:]:
+        g = last[x:y].translate(PLAIN)
+        tails.append(next((c for c in g if c in "aeo"), g[-1]))
+    if len(tails) > 1:
+        tails = [tails[0], {"i": "e", "u": "o"}.get(tails[-1], tails[-1])]
+    return Scan(total + end, low + end, high + end, rhyme, "".join(tails))
+
+
+# forma: (sílabas de cada verso, se repiten; rima por estrofa; clase)
+# Rima: letras iguales riman en consonante; minúsculas «*» = asonancia de los pares; None = libre.
+FORMS = {
+    "Romance": ([8], "pares"), "Romancillo": ([6], "pares"), "Endecha": ([7], "pares"),
+    "Copla": ([8], "pares4"), "Seguidilla": ([7, 5, 7, 5], "pares4"), "Soleá": ([8], "aba"),
+    "Redondilla": ([8], "abba"), "Cuarteta": ([8], "abab"), "Quintilla": ([8], "quintilla"),
+    "Décima": ([8], "abbaaccddc"), "Lira": ([7, 11, 7, 7, 11], "ababb"),
+    "Soneto": ([11], "soneto"), "Octava": ([11], "abababcc"), "Tercetos": ([11], "tercetos"),
+    "Serventesio": ([11], "abab"), "Cuarteto": ([11], "abba"), "Sextina": ([11], "sextina"),
+    "Silva": ([7, 11], "silva"), "Haiku": ([5, 7, 5], None), "Alejandrinos": ([14], None),
+    "Villancico": ([6, 8], None), "Letrilla": ([6, 8], None), "Verso libre": (None, None),
+    "Endecasílabos": ([11], None), "Nana": ([5, 6, 7, 8], None),
+}
+
+
+def poems(text):
+    """Los poemas de `text`: lista de (forma, título, [estrofas, cada una lista de versos])."""
+    out = []
+    for piece in re.split(r"^# ", text, flags=re.M)[1:]:
+        head, _, body = piece.partition("\n")
+        form, _, title = head.partition(": ")
+        stanzas = [s.split("\n") for s in body.strip("\n").split("\n\n")]
+        out.append((form, title, stanzas))
+    return out
+
+
+def fits(s, n):
+    """0 si el verso mide `n` sin licencias, 1 si con una licencia, 2 si no puede medirlo."""
+    return 0 if s.count == n else 1 if s.low <= n <= s.high and abs(s.count - n) <= 1 else 2
+
+
+def half_lines(verse):
+    """El alejandrino se mide por hemistiquios: la mejor partición de `verse` en 7 + 7."""
+    words = verse.split(" ")
+    return min(max(fits(scan(" ".join(words[:i])), 7), fits(scan(" ".join(words[i:])), 7))
+               for i in range(1, len(words)))
+
+
+def rhymes(scans, scheme):
+    """Fallos de `scheme` (una letra por verso; igual letra, igual rima consonante)."""
+    bad, seen = [], {}
+    for i, (s, letter) in enumerate(zip(scans, scheme)):
+        if letter in seen and scans[seen[letter]].rhyme != s.rhyme:
+            bad.append(i)
+        seen.setdefault(letter, i)
+    return bad
+
+
+def check(form, stanzas):
+    """Faltas de un poema: lista de (verso, qué falla), y la cuenta de versos con licencia."""
+    faults, licences = [], 0
+    if form not in FORMS:
+        return [("", f"forma desconocida: {form}")], 0
+    lengths, scheme = FORMS[form]
+    if lengths is None:
+        return [], 0
+    for stanza in stanzas:
+        for i, verse in enumerate(stanza):
+            s = scan(verse)
+            if form == "Alejandrinos":
+                level = half_lines(verse)
+            elif form in ("Silva", "Villancico", "Letrilla", "Nana"):
+                level = min(fits(s, n) for n in lengths)
+            else:
+                level = fits(s, lengths[i % len(lengths)])
+            licences += level == 1
+            if level == 2:
+                faults.append((verse, f"mide {s.count} ({s.low}-{s.high})"))
+    if scheme is None or scheme == "silva":
+        return faults, licences
+    verses = [v for stanza in stanzas for v in stanza]
+    scans = [scan(v) for v in verses]
+    if scheme == "pares":
+        even = scans[1::2]
+        common = max({s.assonance for s in even}, key=[s.assonance for s in even].count)
+        faults += [(v, f"asonancia {s.assonance}, no {common}")
+                   for v, s in zip(verses[1::2], even) if s.assonance != common]
+    elif scheme == "pares4":
+        for stanza in stanzas:
+            s = [scan(v) for v in stanza]
+            if len(s) not in (4, 7):
+                faults.append((stanza[0], f"estrofa de {len(s)} versos"))
+            elif s[1].assonance != s[3].assonance:
+                faults.append((stanza[3], f"asonancia {s[3].assonance}, no {s[1].assonance}"))
+    elif scheme == "aba":
+        for stanza in stanzas:
+            s = [scan(v) for v in stanza]
+            if len(s) != 3 or s[0].assonance != s[2].assonance:
+                faults.append((stanza[-1], "soleá: tres versos, primero y tercero asonantes"))
+    elif scheme == "soneto":
+        if len(verses) != 14:
+            faults.append((verses[0], f"soneto de {len(verses)} versos"))
+        else:
+            r = [s.rhyme for s in scans]
+            quatrains = "".join(map(str, [r[:8].index(x) for x in r[:8]]))
+            if quatrains not in ("01100110", "01010101", "01104554", "01014545", "01014554", "01104545"):
+                faults.append((verses[0], f"cuartetos: rimas {r[:8]}"))
+            if any(r[8:].count(x) < 2 for x in r[8:]):
+                faults.append((verses[8], f"tercetos: rimas {r[8:]}"))
+    elif scheme == "tercetos":
+        r = [s.rhyme for s in scans]
+        for i in range(0, len(r) - 2):
+            pair = i + 2
+            if (i % 3 != 1 and i % 3 == 0 and r[i] != r[pair]) or (
+                    i % 3 == 1 and pair < len(r) and pair % 3 == 0 and r[i] != r[pair]):
+                faults.append((verses[pair], f"rima {r[pair]}, no {r[i]}"))
+    elif scheme == "quintilla":
+        for stanza in stanzas:
+            r = [scan(v).rhyme for v in stanza]
+            if len(r) != 5 or len(set(r)) != 2 or any(r[i] == r[i + 1] == r[i + 2] for i in range(3)):
+                faults.append((stanza[0], f"quintilla: rimas {r}"))
+    elif scheme == "sextina":
+        ends = [[sounds(re.findall(r"[^\W\d_]+", v)[-1]) for v in s] for s in stanzas]
+        for one, two in zip(ends[:6], ends[1:6]):
+            if len(one) != 6 or two != [one[i] for i in (5, 0, 4, 1, 3, 2)]:
+                faults.append((two[0], f"sextina: finales {two}"))
+    else:
+        for stanza in stanzas:
+            if len(stanza) != len(scheme):
+                faults.append((stanza[0], f"estrofa de {len(stanza)} versos"))
+            s = [scan(v) for v in stanza]
+            faults += [(stanza[i], f"rima -{s[i].rhyme}, no -{s[scheme.index(scheme[i])].rhyme}")
+                       for i in rhymes(s, scheme)]
+    return faults, licences
+
+
+if __name__ == "__main__":
+    text = open(sys.argv[1], encoding="utf-8").read()
+    total = bad = free = 0
+    for form, title, stanzas in poems(text):
+        faults, licences = check(form, stanzas)
+        count = sum(map(len, stanzas))
+        total, bad, free = total + count, bad + len(faults), free + licences
+        print(f"{'FALLA' if faults else 'bien '}  {form}: {title} ({count} versos, {licences} con licencia)")
+        for verse, why in faults:
+            print(f"       {verse!r}: {why}")
+        if "--all" in sys.argv:
+            for stanza in stanzas:
+                for v in stanza:
+                    s = scan(v)
+                    print(f"       {s.count:2d} [{s.low}-{s.high}] -{s.rhyme:8s} {s.assonance:3s} {v}")
+    print(f"{total} versos, {bad} faltas, {free} con licencia")

@@ -24,6 +24,7 @@ import signal
 import sys
 import time
 import unicodedata
+import warnings
 from pathlib import Path
 
 import torch
@@ -70,7 +71,9 @@ def load(path):
     Termina si no existe, está truncado, no es de este curso o algún peso no es un número.
     """
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        with open(path, "rb") as f, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch avisa, en inglés, de lo que no reconoce
+            checkpoint = torch.load(f, map_location="cpu", weights_only=True)
         kinds = {"model": str, "config": dict, "chars": str, "weights": dict}
         if checkpoint["format"] != 1 or any(type(checkpoint[k]) != t for k, t in kinds.items()):
             sys.exit(f"error: «{path}» no es un punto de control de este curso y formato")
@@ -245,17 +248,20 @@ except (RuntimeError, AssertionError):
 # van juntos en un lote (batch); el primero se ve salir, los demás esperan a que termine.
 seed = SEED if SEED >= 0 else torch.seed() % 2**32
 rng = torch.Generator().manual_seed(seed)
-ids = torch.zeros(NUM, max(1, len(prompt)) + LENGTH, dtype=torch.long)
-start = [chars.index(char) for char in prompt or "\n"[:"\n" in chars] or chars[0]]
-ids[:, :len(start)] = torch.tensor(start)
-ids, memory, tick = ids.to(DEVICE), None, time.perf_counter()
-print(prompt, end="", flush=True)
-with torch.inference_mode():
-    for n in range(len(start), len(start) + LENGTH):
-        logits, memory = forward(w, config, ids[:, :n], memory)
-        p = probabilities(logits.cpu(), TEMPERATURE, TOP_K)
-        ids[:, n] = torch.multinomial(p, 1, generator=rng)[:, 0].to(DEVICE)
-        print(chars[ids[0, n]], end="", flush=True)
+start = [chars.index(char) for char in prompt or ("\n" if "\n" in chars else chars[0])]
+memory, tick = None, time.perf_counter()
+try:
+    ids = torch.zeros(NUM, len(start) + LENGTH, dtype=torch.long, device=DEVICE)
+    ids[:, :len(start)] = torch.tensor(start)
+    print(prompt, end="", flush=True)
+    with torch.inference_mode():
+        for n in range(len(start), len(start) + LENGTH):
+            logits, memory = forward(w, config, ids[:, :n], memory)
+            p = probabilities(logits.cpu(), TEMPERATURE, TOP_K)
+            ids[:, n] = torch.multinomial(p, 1, generator=rng)[:, 0]
+            print(chars[ids[0, n]], end="", flush=True)
+except RuntimeError as e:
+    sys.exit(f"error: no cabe en la memoria; prueba con menos --num ({str(e).splitlines()[0]})")
 seconds = time.perf_counter() - tick
 print(flush=True)
 for k, row in enumerate(ids[1:, len(start):].tolist(), 2):

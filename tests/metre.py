@@ -17,9 +17,6 @@ VOWELS, STRONG, TILDE = "aeiouáéíóúü", "aeoáéóíú", "áéíóú"
 PLAIN = str.maketrans("áéíóúü", "aeiouu")
 Scan = namedtuple("Scan", "count low high rhyme assonance")
 
-# Átonas que, al final del verso, siguen siendo átonas en la prosa pero en rima llevan acento.
-Form = namedtuple("Form", "lines rhyme stanza")
-
 
 def sounds(word):
     """La palabra tal como suena: sin h muda, sin la u de «que» y «gue», con la y final como i."""
@@ -69,27 +66,21 @@ def scan(verse):
     if not words:
         return Scan(0, 0, 0, "", "")
     total = low = high = 0
-    before = None  # la palabra anterior: (sonido, ¿se ha fundido ya con la de antes siendo sólo vocal?)
+    before, fused = "", False  # la palabra anterior, y si es una vocal suelta ya fundida
     for word in words:
         w = sounds(word)
-        syllables = nuclei(w)
-        n = max(len(syllables), 1)
-        hard = re.match(r"h[iu]e", word.lower()) is not None
-        merge = fused = False
-        if before and before[0][-1:] in tuple(VOWELS) and w[:1] in tuple(VOWELS) and not hard:
-            merge = not (before[1] and len(before[0]) == 1)
-            fused = merge and len(w) == 1
-            high += 0 if not merge else 0
-        total += n - merge
-        low += n - (bool(merge) or (before is not None and before[0][-1:] in tuple(VOWELS)
-                                    and w[:1] in tuple(VOWELS) and not hard))
-        high += n
+        n = max(len(nuclei(w)), 1)
+        meet = bool(re.search(f"[{VOWELS}]$", before) and re.match(f"[{VOWELS}]", w)
+                    and not re.match("h[iu]e", word.lower()))       # «la hierba» no hace sinalefa
+        merge = meet and not fused                                  # «canta y ama»: la y, una vez
+        total, low, high = total + n - merge, low + n - meet, high + n
+        fused = merge and len(w) == 1
         for i in range(1, len(w)):
             if w[i - 1] in VOWELS and w[i] in VOWELS:
                 both = w[i - 1] in STRONG and w[i] in STRONG
                 low -= both                     # sinéresis
                 high += not both                # diéresis
-        before = (w, fused)
+        before = w
     last = sounds(words[-1])
     syllables = nuclei(last)
     if not syllables:

@@ -1,0 +1,100 @@
+"""Las reglas de la casa: cada lección se basta sola, y lo que se repite es idéntico a la letra."""
+import ast
+import collections
+import re
+import subprocess
+import sys
+
+import pytest
+from conftest import ENV, ROOT
+
+SCRIPTS = sorted(ROOT.glob("*.py"))
+LESSONS = [path for path in SCRIPTS if re.match(r"0\d_", path.name)]
+TOOLS = sorted((ROOT / "data").glob("*.py"))
+
+
+def cells(path):
+    """Las celdas de un guion: {título: código}."""
+    parts = re.split(r"^# %% (.*)\n", path.read_text("utf-8"), flags=re.M)
+    return {title: body.strip() for title, body in zip(parts[1::2], parts[2::2])}
+
+
+@pytest.mark.parametrize("path", SCRIPTS + TOOLS, ids=lambda p: p.name)
+def test_a_script_imports_the_standard_library_numpy_and_torch_alone(path):
+    tree = ast.parse(path.read_text("utf-8"))
+    names = {a.name.split(".")[0] for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
+    names |= {(n.module or "").split(".")[0] for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
+    allowed = set(sys.stdlib_module_names) | ({"numpy", "torch"} if path in SCRIPTS else set())
+    only_if_plot = {n for branch in tree.body if isinstance(branch, ast.If)
+                    and ast.unparse(branch.test) == "PLOT" for n in ast.walk(branch)}
+    top = {a.name.split(".")[0] for n in ast.walk(tree) if isinstance(n, ast.Import)
+           and n not in only_if_plot for a in n.names}
+    assert names <= allowed | {"matplotlib"} and "matplotlib" not in top
+
+
+@pytest.mark.parametrize("path", SCRIPTS + TOOLS, ids=lambda p: p.name)
+def test_a_script_is_documented_and_fits_in_100_columns(path):
+    source = path.read_text("utf-8")
+    tree = ast.parse(source)
+    assert ast.get_docstring(tree) and max(map(len, source.split("\n"))) <= 100
+    for node in tree.body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            assert ast.get_docstring(node), node.name
+
+
+def test_repeated_idioms_are_identical_to_the_letter():
+    """Una celda sin número que aparece en dos guiones es la misma en los dos; una función, también."""
+    seen = collections.defaultdict(dict)
+    for path in SCRIPTS:
+        for title, body in cells(path).items():
+            if not re.match(r"\d+\.|Experimentos|Constantes", title):
+                seen[title][path.name] = body
+        for node in ast.parse(path.read_text("utf-8")).body:
+            if isinstance(node, ast.FunctionDef) and node.name in (
+                    "read_text", "save", "load", "transient", "progress"):
+                seen[node.name][path.name] = ast.get_source_segment(path.read_text("utf-8"), node)
+    repeated = {title: bodies for title, bodies in seen.items() if len(bodies) > 1}
+    assert len(repeated) >= 2
+    for title, bodies in repeated.items():
+        assert len(set(bodies.values())) == 1, (title, list(bodies))
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda p: p.name)
+def test_cells_are_numbered_in_order_and_end_in_experiments(path):
+    titles = list(cells(path))
+    numbers = [int(m[1]) for m in (re.match(r"(\d+)\. ", title) for title in titles) if m]
+    assert numbers == list(range(1, len(numbers) + 1)) and len(numbers) >= 2
+    assert titles[-1].startswith("Experimentos")
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda p: p.name)
+def test_every_constant_has_its_comment_and_common_names_are_used(path):
+    block = [body for title, body in cells(path).items() if title.startswith("Constantes")]
+    assert len(block) == 1
+    for line in block[0].split("\n"):
+        assert re.fullmatch(r"[A-Z_]+ = \S.*?  # .+", line), line
+
+
+def test_requirements_are_torch_and_numpy_pinned():
+    lines = (ROOT / "requirements.txt").read_text("utf-8").split("\n")
+    assert {re.match(r"(\w+)==[\d.]+", line)[1] for line in lines if line} == {"torch", "numpy"}
+
+
+def test_ci_runs_the_readmes_own_test_command():
+    readme = (ROOT / "README.md").read_text("utf-8")
+    orders = re.findall(r"^    (python3 -m venv .*)$", readme, re.M)
+    assert len(orders) == 2 and "06_gpt.py" in orders[0] and "pytest" in orders[1]
+    shown = subprocess.run(["bash", ".ci/run", "--show"], cwd=ROOT, env=ENV, capture_output=True,
+                           encoding="utf-8")
+    assert shown.stdout.strip() == orders[1]
+
+
+def test_the_project_names_no_machine():
+    """Ni rutas de una máquina ni anfitriones de registros de paquetes."""
+    files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, encoding="utf-8")
+    if files.returncode:
+        pytest.skip("esto no es un repositorio de git")
+    for name in files.stdout.splitlines():
+        text = (ROOT / name).read_text("utf-8")
+        assert not re.search(r"/(home|root|work|Users)/\w|pypi\.org|download\.pytorch", text) or (
+            name == "tests/test_house.py"), name

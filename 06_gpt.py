@@ -178,7 +178,7 @@ print("  ", str(weights[:4, :4].numpy().round(2)).replace("\n", "\n   "))
 # %% 3. Quién es y dónde está
 # Cada carácter tiene un vector aprendido (token embedding) y cada puesto otro (position embedding).
 # En «roma» y en «mora» la última letra ve a las mismas compañeras: sin posiciones, una media
-# ponderada por parecido sale igual. (Varias capas con máscara algo deducen; sumarlas lo da hecho.)
+# ponderada por parecido sale igual. (Con más capas, la máscara deja adivinar algo del orden.)
 token, position = nn.Embedding(4, C), nn.Embedding(T, C)
 roma, mora = torch.tensor([0, 1, 2, 3]), torch.tensor([2, 1, 0, 3])
 
@@ -261,21 +261,21 @@ class FeedForward(nn.Sequential):
         super().__init__(nn.Linear(n_embd, 4 * n_embd), nn.ReLU(), nn.Linear(4 * n_embd, n_embd))
 
 
-# Apiladas, cada capa reparte el gradiente que le llega, y a la primera apenas le toca. La conexión
-# residual x + f(x) le abre un camino directo: la derivada de x es 1, haya las capas que haya.
-def first_gradient(residual, depth=12):
-    """Norma del gradiente en la primera de `depth` capas feed-forward apiladas."""
+# Apilados, cada bloque atenúa el gradiente que le llega, y al primero apenas le toca. La conexión
+# residual x + f(x) le abre un camino directo: la derivada de x es 1, haya los bloques que haya.
+def first_gradient(residual, depth=8):
+    """Norma del gradiente en el primero de `depth` bloques de atención y feed-forward apilados."""
     torch.manual_seed(SEED)
-    layers, y = [FeedForward(C) for _ in range(depth)], x
-    for layer in layers:
-        y = y + layer(y) if residual else layer(y)
+    blocks, y = [nn.Sequential(MultiHeadAttention(C, 4), FeedForward(C)) for _ in range(depth)], x
+    for block in blocks:
+        y = y + block(y) if residual else block(y)
     y.square().mean().backward()
-    return layers[0][0].weight.grad.norm().item()
+    return nn.utils.get_total_norm([w.grad for w in blocks[0].parameters()]).item()
 
 
 plain, direct = first_gradient(False), first_gradient(True)
 assert direct > 1000 * plain
-print(f"\n6. gradiente en la primera de 12 capas: {plain:.0e} sin conexión residual, "
+print(f"\n6. gradiente en el primero de 8 bloques: {plain:.0e} sin conexión residual, "
       f"{direct:.0e} con ella")
 
 

@@ -41,13 +41,13 @@ OUT = "ckpt.pt"       # punto de control (checkpoint) que se escribe
 RESUME = ""           # punto de control desde el que seguir (vacío: empezar de cero)
 SEED = 1337           # semilla del azar
 DEVICE = ""           # cuda, mps o cpu (vacío: el mejor que haya)
-STEPS = 2000          # pasos de entrenamiento (0: sólo las piezas y sus pruebas)
-EVAL_INTERVAL = 400   # pasos entre evaluaciones; en cada una se guarda
+STEPS = 3000          # pasos de entrenamiento (0: sólo las piezas y sus pruebas)
+EVAL_INTERVAL = 600   # pasos entre evaluaciones; en cada una se guarda
 BATCH_SIZE = 12       # ventanas de texto por paso
 BLOCK_SIZE = 64       # caracteres de una ventana: lo más lejos que el modelo mira
-N_EMBD = 128          # canales: números con que se describe cada posición
+N_EMBD = 96           # canales: números con que se describe cada posición
 N_HEAD = 4            # cabezas de atención por bloque; N_EMBD debe ser múltiplo suyo
-N_LAYER = 4           # bloques apilados (0: sin atención, un bigrama)
+N_LAYER = 3           # bloques apilados (0: sin atención, un bigrama)
 DROPOUT = 0.0         # fracción de activaciones que se apagan al entrenar
 RESIDUAL = True       # conexiones residuales: x + f(x) en vez de f(x)
 LAYER_NORM = True     # normalizar cada posición antes de cada capa
@@ -78,6 +78,7 @@ if "ipykernel" not in sys.modules:  # en un cuaderno mandan las constantes de ar
         options.add_argument(f"--{name.lower()}", default=value,
                              help=f"{note} [{value}]".replace("%", "%%"), **kind)
 
+# %% Las opciones que se hayan dado mandan sobre las constantes
 if "ipykernel" not in sys.modules:
     globals().update({k.upper(): v for k, v in vars(options.parse_args()).items()})
 
@@ -392,7 +393,7 @@ for name, w in model.named_parameters():
     part = re.sub(r"blocks\.\d+\.|\..*", "", name).replace("_1", "").replace("_2", "")
     parts[part] = parts.get(part, 0) + w.numel()
 with torch.no_grad():
-    first = torch.stack([nll(model.eval(), *batch(train, step)) for step in range(20)]).mean().item()
+    first = sum(nll(model.eval(), *batch(train, step)).item() for step in range(20)) / 20
 assert abs(first - math.log(V)) < 0.5
 print(f"\n7. {sum(parts.values())} parámetros: " + ", ".join(f"{k} {n}" for k, n in parts.items()))
 print(f"   pérdida sin entrenar {first:.3f}; a ciegas entre {V} caracteres, {math.log(V):.3f}")
@@ -498,8 +499,9 @@ if RESUME:
 def evaluate(ids):
     """Pérdida media en nats por carácter sobre todo `ids`, en ventanas contiguas de BLOCK_SIZE."""
     model.eval()
-    total, span = 0.0, 128 * BLOCK_SIZE
+    total, span = 0.0, 32 * BLOCK_SIZE
     for i in range(0, len(ids) - 1, span):
+        transient(f"evaluando: {100 * i // len(ids)} %")
         y = ids[i + 1:i + 1 + span]
         spare = -len(y) % BLOCK_SIZE     # la última ventana se rellena con objetivos que no cuentan
         x = F.pad(ids[i:i + len(y)], (0, spare)).view(-1, BLOCK_SIZE).to(DEVICE)
@@ -513,7 +515,6 @@ def check_up(due):
 
     Lo que se mide fuera de hora, al interrumpir, no decide: así seguir con --resume es exacto.
     """
-    transient("evaluando y guardando...")
     now = {"step": state["step"], "train": evaluate(train), "val": evaluate(val),
            "weights": {name: w.detach().cpu().clone() for name, w in model.state_dict().items()}}
     finite(now["val"])
@@ -532,8 +533,8 @@ def check_up(due):
     later = [h for h in state["history"] if h["step"] > best["step"]]
     if due and len(later) == 2 and now["train"] < best["train"]:
         print(f"   sobreajuste (overfitting): desde el paso {best['step']} mejora el entrenamiento "
-              "y la validación no.\n   El modelo recita en vez de aprender; se conserva el de entonces. "
-              "Prueba --dropout 0.2,\n   menos N_EMBD o N_LAYER, menos STEPS, o más texto.")
+              "y la validación no.\n   El modelo recita en vez de aprender; se conserva el de "
+              "entonces.\n   Prueba --dropout 0.2, menos N_EMBD, N_LAYER o STEPS, o más texto.")
     return best
 
 

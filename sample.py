@@ -57,37 +57,14 @@ if "ipykernel" not in sys.modules:  # en un cuaderno mandan las constantes de ar
                 else {"type": type(value), "metavar": type(value).__name__})
         options.add_argument(f"--{name.lower()}", default=value,
                              help=f"{note} [{value}]".replace("%", "%%"), **kind)
+
+# %% El punto de control puede ir sin nombre: sample.py ckpt.pt
 if "ipykernel" not in sys.modules:
     options.add_argument("path", nargs="?", help="punto de control, como --ckpt")
+
+# %% Las opciones que se hayan dado mandan sobre las constantes
 if "ipykernel" not in sys.modules:
     globals().update({k.upper(): v for k, v in vars(options.parse_args()).items()})
-CKPT = globals().get("PATH") or CKPT
-
-
-# %% Leer un punto de control
-def load(path):
-    """El diccionario que se guardó en `path`, sin ejecutar nada de lo que el fichero traiga.
-
-    Termina si no existe, está truncado, no es de este curso o algún peso no es un número.
-    """
-    try:
-        with open(path, "rb") as f, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch avisa, en inglés, de lo que no reconoce
-            checkpoint = torch.load(f, map_location="cpu", weights_only=True)
-        kinds = {"model": str, "config": dict, "chars": str, "weights": dict}
-        if checkpoint["format"] != 1 or any(type(checkpoint[k]) != t for k, t in kinds.items()):
-            sys.exit(f"error: «{path}» no es un punto de control de este curso y formato")
-        for name, w in checkpoint["weights"].items():
-            if w.dtype != torch.float32 or not w.is_contiguous() or not w.isfinite().all():
-                sys.exit(f"error: en «{path}» el tensor {name} no lleva números válidos")
-        return checkpoint
-    except OSError as e:
-        reason = "no existe" if e.errno == errno.ENOENT else f"no se deja leer ({e.strerror})"
-        sys.exit(f"error: «{path}» {reason}. Los puntos de control los hace: python 06_gpt.py")
-    except Exception:  # un fichero dañado puede fallar de cualquier manera
-        sys.exit(f"error: «{path}» está dañado o no es un punto de control. Si hay un {path}.bak, "
-                 "es el anterior")
-
 
 # %% 1. De las notas a la probabilidad: temperatura y top-k
 # El modelo da una nota (logit) a cada carácter. Dividirlas por la temperatura antes del softmax
@@ -191,7 +168,33 @@ for n in range(1, 21):
     assert torch.allclose(cached, whole, atol=1e-4)
 assert computed <= 2 * 20  # posiciones calculadas para 20 caracteres
 
-# %% 3. Leer el punto de control
+
+# %% Leer un punto de control
+def load(path):
+    """El diccionario que se guardó en `path`, sin ejecutar nada de lo que el fichero traiga.
+
+    Termina si no existe, está truncado, no es de este curso o algún peso no es un número.
+    """
+    try:
+        with open(path, "rb") as f, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch avisa, en inglés, de lo que no reconoce
+            checkpoint = torch.load(f, map_location="cpu", weights_only=True)
+        kinds = {"model": str, "config": dict, "chars": str, "weights": dict}
+        if checkpoint["format"] != 1 or any(type(checkpoint[k]) != t for k, t in kinds.items()):
+            sys.exit(f"error: «{path}» no es un punto de control de este curso y formato")
+        for name, w in checkpoint["weights"].items():
+            if w.dtype != torch.float32 or not w.is_contiguous() or not w.isfinite().all():
+                sys.exit(f"error: en «{path}» el tensor {name} no lleva números válidos")
+        return checkpoint
+    except OSError as e:
+        reason = "no existe" if e.errno == errno.ENOENT else f"no se deja leer ({e.strerror})"
+        sys.exit(f"error: «{path}» {reason}. Los puntos de control los hace: python 06_gpt.py")
+    except Exception:  # un fichero dañado puede fallar de cualquier manera
+        sys.exit(f"error: «{path}» está dañado o no es un punto de control. Si hay un {path}.bak, "
+                 "es el anterior")
+
+
+# %% 3. Rehacer el modelo
 # Cada modelo del curso es una función como la anterior y la lista de sus pesos.
 MODELS = {"gpt": (gpt, gpt_shapes)}
 
@@ -232,6 +235,7 @@ for ok, why in [
     if not ok:
         sys.exit(f"error: {why}")
 
+CKPT = globals().get("PATH") or CKPT
 forward, w, config, chars = rebuild(CKPT)
 prompt = unicodedata.normalize("NFC", PROMPT)
 for char in prompt:

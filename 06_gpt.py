@@ -455,13 +455,13 @@ def load(path):
 
 # %% Una línea que se reescribe
 def transient(line):
-    """En una terminal pone `line` en el sitio de la línea transitoria; en un fichero, nada."""
+    """En una terminal reescribe la línea en curso, sin pasar de su ancho; en un fichero, nada."""
     if sys.stdout.isatty():
-        print("\r\033[K" + line, end="", flush=True)
+        print("\r\033[K" + line[:shutil.get_terminal_size().columns - 1], end="", flush=True)
 
 
 def progress(step, steps, loss, tokens_s, left):
-    """Barra, paso, pérdida, tokens por segundo y segundos que faltan, en menos de 60 columnas."""
+    """Línea transitoria: barra, paso, pérdida, tokens por segundo y segundos que faltan (`left`)."""
     bar = "█" * (10 * step // steps)
     transient(f"{bar:░<10} {step}/{steps} pérdida {loss:.3f} {tokens_s:.0f}/s "
               f"faltan {left // 60:.0f}:{left % 60:02.0f}")
@@ -482,16 +482,17 @@ state = {"step": 0, "seconds": 0.0, "seed": SEED, "history": [], "best": None,
          "text": hashlib.sha256(text.encode()).hexdigest()}
 if RESUME:
     checkpoint = load(RESUME)
-    saved = checkpoint.get("training") or {}
-    if (checkpoint["config"], saved.get("text")) != (config, state["text"]):
-        sys.exit(f"error: «{RESUME}» es de otro texto o de otro modelo, y no se puede seguir. Sus "
-                 f"datos: {checkpoint.get('data')}, {checkpoint['config']}")
     try:
+        saved = checkpoint["training"]
+        if (checkpoint["config"], saved["text"]) != (config, state["text"]):
+            sys.exit(f"error: «{RESUME}» es de otro texto o de otro modelo, y no se puede seguir. Sus "
+                     f"datos: {checkpoint.get('data')}, {checkpoint['config']}")
         model.load_state_dict(saved["weights"])
         optimizer.load_state_dict(saved["optimizer"])
         state = {name: saved[name] for name in state}
     except (KeyError, TypeError, ValueError, RuntimeError):
         sys.exit(f"error: «{RESUME}» no guarda un entrenamiento completo que se pueda seguir")
+    optimizer.param_groups[0]["weight_decay"] = WEIGHT_DECAY
     SEED = state["seed"]
 
 

@@ -515,10 +515,13 @@ def test_resuming_with_other_constants_is_refused(trained, ckpt, inside, tmp_pat
     assert ckpt.read_bytes() == before
 
 
-@pytest.mark.parametrize("key", ["weights", "optimizer", "best", "seed"])
+@pytest.mark.parametrize("key", ["weights", "optimizer", "best", "seed", "text", None])
 def test_resuming_from_an_incomplete_checkpoint_is_refused(trained, ckpt, inside, key):
     c = torch.load(ckpt, weights_only=True)
-    del c["training"][key]
+    if key:
+        del c["training"][key]
+    else:
+        c["training"] = 3
     torch.save(c, ckpt)
     with pytest.raises(SystemExit) as end:
         inside("06_gpt.py", *SMALL, "--data", trained / "versos.txt", "--resume", ckpt)
@@ -565,6 +568,7 @@ def test_on_a_terminal_one_line_rewrites_itself_and_never_wraps(small_text, tmp_
             break
         out += piece
     assert p.wait() == 0
+    assert "evaluando: 0 %" in out.decode()
     pieces = out.decode().replace("\r\n", "\n").split("\r\033[K")
     bars = [piece for piece in pieces if re.match("[█░]{10} ", piece)]
     assert len(bars) == 30 and all(len(bar) < 60 and "\n" not in bar for bar in bars)

@@ -98,3 +98,23 @@ def test_the_project_names_no_machine():
         text = (ROOT / name).read_text("utf-8")
         assert not re.search(r"/(home|root|work|Users)/\w|pypi\.org|download\.pytorch", text) or (
             name == "tests/test_house.py"), name
+
+
+def test_runs_whole_in_a_notebook_kernel(tmp_path):
+    """Como en un cuaderno: sin __file__, con ipykernel cargado, y mandan las constantes de arriba."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "poesia.txt").write_text("Un verso corto y otro verso largo.\n" * 30, "utf-8")
+    lesson = (ROOT / "06_gpt.py").read_text("utf-8")
+    for name, value in {"STEPS": 20, "N_EMBD": 8, "N_HEAD": 2, "N_LAYER": 1, "LENGTH": 20}.items():
+        lesson = re.sub(rf"^{name} = \S+", f"{name} = {value}", lesson, flags=re.M)
+    (tmp_path / "lesson.txt").write_text(lesson, "utf-8")
+    kernel = ("import sys, types; sys.modules['ipykernel'] = types.ModuleType('ipykernel'); "
+              "sys.argv = ['kernel', '-f', 'conexion.json']; exec(open('{}', encoding='utf-8').read())")
+    done = subprocess.run([sys.executable, "-c", kernel.format("lesson.txt")], cwd=tmp_path, env=ENV,
+                          capture_output=True, encoding="utf-8")
+    assert done.returncode == 0 and "resultado train=" in done.stdout, done.stderr
+    sample = re.sub("LENGTH = 500", "LENGTH = 30", (ROOT / "sample.py").read_text("utf-8"))
+    (tmp_path / "sample.txt").write_text(sample, "utf-8")
+    done = subprocess.run([sys.executable, "-c", kernel.format("sample.txt")], cwd=tmp_path, env=ENV,
+                          capture_output=True, encoding="utf-8")
+    assert done.returncode == 0 and len(done.stdout) == 31, done.stderr

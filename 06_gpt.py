@@ -645,5 +645,5 @@ print(f"resultado train={best['train']:.4f} val={best['val']:.4f} test=- "
 # - N_LAYER = 0: sin atención, ¿a qué modelo se parece? 2.377; contar parejas daba 2.384.
 # - RESIDUAL = False: ¿qué pueden hacer tres bloques con ese gradiente? 3.130: contar caracteres.
 # - N_HEAD = 1: ¿da igual una cabeza grande que cuatro pequeñas? 1.720.
-# - BLOCK_SIZE = 8 y BATCH_SIZE = 96: ¿cuánto vale el contexto a igual número de caracteres? 1.880.
+# - BLOCK_SIZE = 8 y BATCH_SIZE = 96: ¿cuánto vale el contexto, con igual trabajo? 1.880.
 # - LEARNING_RATE = 0.03: ¿y si corre diez veces más? Aprende, pero peor: 1.800.

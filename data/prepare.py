@@ -67,8 +67,11 @@ def download(url, limit, timeout):
                     raise Failure(f"{host} envía más de los {limit} bytes esperados")
                 progress(f"  {len(data) / 1e6:.1f} MB de {(total or limit) / 1e6:.1f}")
     except (OSError, ValueError, http.client.HTTPException) as e:
-        reason = e if isinstance(e, urllib.error.HTTPError) else getattr(e, "reason", e)
-        raise Failure(f"no puedo bajarlo de {host} ({reason or type(e).__name__})")
+        cause = getattr(e, "reason", e)
+        reason = (f"contesta con el error {e.code}" if isinstance(e, urllib.error.HTTPError) else
+                  "no contesta a tiempo" if isinstance(cause, TimeoutError) else
+                  "no hay conexión" if isinstance(cause, OSError) else cause or type(e).__name__)
+        raise Failure(f"no puedo bajarlo de {host}: {reason}") from None
     if len(data) < total:
         raise Failure(f"la descarga de {host} se cortó: {len(data)} de {total} bytes")
     return bytes(data)

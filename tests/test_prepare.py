@@ -316,7 +316,7 @@ def test_servidor_que_calla(folder, server):
     """--timeout acaba con la espera."""
     server.routes[path_of("names")] = holds(server, b"emma\n", 228145)
     begin = time.monotonic()
-    failed(run(folder, "names", "--timeout", "0.5", server=server), "timed out")
+    failed(run(folder, "names", "--timeout", "0.5", server=server), "no contesta a tiempo")
     assert time.monotonic() - begin < 10 and contents(folder) == {}
 
 

@@ -461,7 +461,7 @@ def transient(line):
 
 
 def progress(step, steps, loss, tokens_s, left):
-    """Línea transitoria: barra, paso, pérdida, tokens por segundo y segundos que faltan (`left`)."""
+    """Línea transitoria: barra, paso, pérdida, tokens por segundo y segundos que faltan."""
     bar = "█" * (10 * step // steps)
     transient(f"{bar:░<10} {step}/{steps} pérdida {loss:.3f} {tokens_s:.0f}/s "
               f"faltan {left // 60:.0f}:{left % 60:02.0f}")
@@ -485,8 +485,8 @@ if RESUME:
     try:
         saved = checkpoint["training"]
         if (checkpoint["config"], saved["text"]) != (config, state["text"]):
-            sys.exit(f"error: «{RESUME}» es de otro texto o de otro modelo, y no se puede seguir. Sus "
-                     f"datos: {checkpoint.get('data')}, {checkpoint['config']}")
+            sys.exit(f"error: «{RESUME}» es de otro texto o de otro modelo, y así no puede seguir: "
+                     f"{checkpoint.get('data')}, {checkpoint['config']}")
         model.load_state_dict(saved["weights"])
         optimizer.load_state_dict(saved["optimizer"])
         state = {name: saved[name] for name in state}

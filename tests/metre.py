@@ -178,7 +178,8 @@ def check(form, stanzas):
     scans = [scan(v) for v in verses]
     if scheme == "pares":
         even = scans[1::2]
-        common = max({s.assonance for s in even}, key=[s.assonance for s in even].count)
+        found = [s.assonance for s in even]
+        common = max(found, key=found.count)        # la más frecuente y, si empatan, la primera
         faults += [(v, f"asonancia {s.assonance}, no {common}")
                    for v, s in zip(verses[1::2], even) if s.assonance != common]
     elif scheme == "pares4":

@@ -555,8 +555,8 @@ def stop(*_):
     signal.signal(signal.SIGINT, before)
 
 
-print(f"\n8. {STEPS - state['step']} pasos de {BATCH_SIZE} x {BLOCK_SIZE} caracteres en «{DEVICE}»")
 best, stopping, before = state["best"], False, signal.signal(signal.SIGINT, stop)
+print(f"\n8. {STEPS - state['step']} pasos de {BATCH_SIZE} x {BLOCK_SIZE} caracteres en «{DEVICE}»")
 for step in range(state["step"], STEPS):
     tick = time.perf_counter()
     rate = LEARNING_RATE * min((step + 1) / (WARMUP_STEPS + 1),

@@ -178,21 +178,21 @@ print("  ", str(weights[:4, :4].numpy().round(2)).replace("\n", "\n   "))
 
 # %% 3. Quién es y dónde está
 # Cada carácter tiene un vector aprendido (token embedding) y cada puesto otro (position embedding).
-# En «roma» y en «mora» la última letra ve a las mismas compañeras: sin posiciones, una media
-# ponderada por parecido sale igual. (Con más capas, la máscara deja adivinar algo del orden.)
+# En «roma» y en «mora» la última letra ve las mismas tres: sin posiciones, la media ponderada por
+# parecido (producto escalar) sale igual. (Con más capas, la máscara deja adivinar algo del orden.)
 token, position = nn.Embedding(4, C), nn.Embedding(T, C)
 roma, mora = torch.tensor([0, 1, 2, 3]), torch.tensor([2, 1, 0, 3])
 
 
 def last_view(x):
-    """Lo que ve la última posición de `x` (T, C): media ponderada por el producto x·x: (C,)."""
-    return F.softmax(x[-1] @ x.T / C, dim=-1) @ x
+    """Lo que la última posición de `x` (T, C) ve en las anteriores: media ponderada, (C,)."""
+    return F.softmax(x[-1] @ x[:-1].T / C**0.5, dim=-1) @ x[:-1]
 
 
 where = position(torch.arange(4))                            # (4, C)
 without = (last_view(token(roma)) - last_view(token(mora))).abs().max()
 added = (last_view(token(roma) + where) - last_view(token(mora) + where)).abs().max()
-assert without < 1e-6 and added > 1e-2
+assert without < 1e-6 and added > 1e-3
 print(f"\n3. «roma» y «mora» sin posiciones difieren en {without:.0e}; con ellas, en {added:.2f}")
 
 # %% 4. Una cabeza de atención

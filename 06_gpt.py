@@ -447,7 +447,7 @@ def load(path):
         return checkpoint
     except OSError as e:
         reason = "no existe" if e.errno == errno.ENOENT else f"no se deja leer ({e.strerror})"
-        sys.exit(f"error: «{path}» {reason}. Los puntos de control los hace: python 06_gpt.py")
+        sys.exit(f"error: «{path}» {reason}. Los hacen las lecciones: python 06_gpt.py")
     except Exception:  # un fichero dañado puede fallar de cualquier manera
         sys.exit(f"error: «{path}» está dañado o no es un punto de control. Si hay un {path}.bak, "
                  "es el anterior")
@@ -465,6 +465,26 @@ def progress(step, steps, loss, tokens_s, left):
     bar = "█" * (10 * step // steps)
     transient(f"{bar:░<10} {step}/{steps} pérdida {loss:.3f} {tokens_s:.0f}/s "
               f"faltan {left // 60:.0f}:{left % 60:02.0f}")
+
+
+# %% Acabar bien: Ctrl-C, y la pérdida que deja de ser un número
+stopping, before = False, signal.getsignal(signal.SIGINT)
+
+
+def stop(*_):
+    """Con el primer Ctrl-C se acaba el paso, se evalúa y se guarda; el segundo interrumpe ya."""
+    global stopping
+    stopping = True
+    signal.signal(signal.SIGINT, before)
+
+
+def finite(loss, step):
+    """`loss`, si es un número finito; si no, termina diciendo qué probar."""
+    if not math.isfinite(loss):
+        transient("")
+        sys.exit(f"error: la pérdida dejó de ser finita en el paso {step}. Prueba una "
+                 f"LEARNING_RATE menor que {LEARNING_RATE:g}. Lo último guardado queda como estaba")
+    return loss
 
 
 # %% 8. Entrenar
@@ -518,7 +538,7 @@ def check_up(due):
     """
     now = {"step": state["step"], "train": evaluate(train), "val": evaluate(val),
            "weights": {name: w.detach().cpu().clone() for name, w in model.state_dict().items()}}
-    finite(now["val"])
+    finite(now["val"], now["step"])
     best = min(filter(None, (state["best"], now)), key=lambda m: m["val"])
     if due:
         state["best"] = best
@@ -539,23 +559,8 @@ def check_up(due):
     return best
 
 
-def finite(loss):
-    """`loss`, si es un número finito; si no, termina diciendo qué probar."""
-    if not math.isfinite(loss):
-        transient("")
-        sys.exit(f"error: la pérdida dejó de ser finita en el paso {state['step']}. Prueba una "
-                 f"LEARNING_RATE menor que {LEARNING_RATE:g}. Lo último guardado queda como estaba")
-    return loss
-
-
-def stop(*_):
-    """Con el primer Ctrl-C se acaba el paso, se evalúa y se guarda; el segundo interrumpe ya."""
-    global stopping
-    stopping = True
-    signal.signal(signal.SIGINT, before)
-
-
-best, stopping, before = state["best"], False, signal.signal(signal.SIGINT, stop)
+best = state["best"]
+signal.signal(signal.SIGINT, stop)
 print(f"\n8. {STEPS - state['step']} pasos de {BATCH_SIZE} x {BLOCK_SIZE} caracteres en «{DEVICE}»")
 for step in range(state["step"], STEPS):
     tick = time.perf_counter()
@@ -570,7 +575,7 @@ for step in range(state["step"], STEPS):
         nn.utils.clip_grad_norm_(model.parameters(), GRAD_CLIP)
     optimizer.step()
     state["step"] = step + 1
-    surprise = finite(loss.item())
+    surprise = finite(loss.item(), step + 1)
     state["seconds"] += time.perf_counter() - tick
     pace = state["seconds"] / state["step"]                  # segundos por paso
     progress(step + 1, STEPS, surprise, BATCH_SIZE * BLOCK_SIZE / pace, (STEPS - step - 1) * pace)

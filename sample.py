@@ -188,7 +188,7 @@ def load(path):
         return checkpoint
     except OSError as e:
         reason = "no existe" if e.errno == errno.ENOENT else f"no se deja leer ({e.strerror})"
-        sys.exit(f"error: «{path}» {reason}. Los puntos de control los hace: python 06_gpt.py")
+        sys.exit(f"error: «{path}» {reason}. Los hacen las lecciones: python 06_gpt.py")
     except Exception:  # un fichero dañado puede fallar de cualquier manera
         sys.exit(f"error: «{path}» está dañado o no es un punto de control. Si hay un {path}.bak, "
                  "es el anterior")

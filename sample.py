@@ -72,9 +72,11 @@ if "ipykernel" not in sys.modules:
 # muy arriba todas se igualan. Con top-k, las demás quedan a cero: fuera los disparates raros.
 def probabilities(logits, temperature, top_k=0):
     """softmax(logits / temperature) de las `top_k` notas mayores (0: todas): (K, V) -> (K, V)."""
-    values, where = logits.double().topk(min(top_k or logits.size(1), logits.size(1)))
-    p = F.softmax((values - values[:, :1]) / temperature, dim=-1)       # la mayor, primera: e^0
-    return torch.zeros_like(logits, dtype=p.dtype).scatter(1, where, p)
+    logits = logits.double()
+    if 0 < top_k < logits.size(1):
+        values, where = logits.topk(top_k)                              # (K, top_k)
+        logits = torch.full_like(logits, -math.inf).scatter(1, where, values)
+    return F.softmax((logits - logits.amax(1, keepdim=True)) / temperature, dim=-1)
 
 
 logits = torch.tensor([[2.0, 1.0, 0.0, -1.0]])
@@ -86,7 +88,85 @@ assert torch.allclose(probabilities(logits, 1.0, 2)[0, :2], plain[0, :2] / plain
 assert (probabilities(logits, 1.0, 2) > 0).sum() == 2
 
 
-# %% 2. GPT
+# %% 2. Los modelos de una línea: bigrama, MLP y BatchNorm
+# Cada modelo es una función de sus pesos, un diccionario `w`, y de su configuración `c`: recibe los
+# ids de K textos y da las notas del carácter que sigue. Éstos aprendieron línea a línea: lo que hay
+# antes de la frontera «\n» no cuenta, y lo que falta por la izquierda es frontera.
+def bigram(w, c, ids, memory=None):
+    """Notas del carácter que sigue al último de `ids` (K, n): (K, V), None."""
+    return w["log_p"][ids[:, -1]], None
+
+
+def bigram_shapes(c, V):
+    """Nombre y forma de cada peso de un bigrama."""
+    yield "log_p", (V, V)
+
+
+def context(ids, size, boundary):
+    """Los `size` últimos de `ids` (K, n), con frontera en vez de lo ajeno a su línea: (K, size)."""
+    x = F.pad(ids[:, -size:], (max(0, size - ids.size(1)), 0), value=boundary)
+    return x.masked_fill((x == boundary).flip(1).cumsum(1).flip(1) > 0, boundary)
+
+
+assert context(torch.tensor([[7, 0, 3]]), 4, 0).tolist() == [[0, 0, 0, 3]]
+
+
+def mlp(w, c, ids, memory=None):
+    """Notas del carácter que sigue a `ids` (K, n), según el MLP de Bengio: (K, V), None."""
+    x = w["C"][context(ids, c["block_size"], c["boundary"])].flatten(1)           # (K, T * C)
+    return torch.tanh(x @ w["W1"] + w["b1"]) @ w["W2"] + w["b2"], None
+
+
+def mlp_shapes(c, V):
+    """Nombre y forma de cada peso de un MLP de configuración `c`."""
+    T, C, H = c["block_size"], c["n_embd"], c["n_hidden"]
+    yield from [("C", (V, C)), ("W1", (T * C, H)), ("b1", (H,)), ("W2", (H, V)), ("b2", (V,))]
+
+
+# Al usar un modelo, BatchNorm resta una media fija y divide por una desviación fija: otra capa
+# lineal, que cabe dentro de la anterior. Se pliega la primera vez y se guarda en la memoria.
+def fold(w, c):
+    """Cada capa lineal con su BatchNorm dentro, y la de salida: lista de (pesos, bias)."""
+    layers = []
+    for i in range(2, 2 + 3 * c["n_layer"], 3):
+        scale = w[f"{i + 1}.weight"] / (w[f"{i + 1}.running_var"] + 1e-5).sqrt()  # (H,)
+        shift = w[f"{i + 1}.bias"] - scale * w[f"{i + 1}.running_mean"]           # (H,)
+        layers.append((scale[:, None] * w[f"{i}.weight"], shift))
+    head = 2 + 3 * c["n_layer"]
+    return layers + [(w[f"{head}.weight"], w[f"{head}.bias"])]
+
+
+def batchnorm(w, c, ids, memory=None):
+    """Notas del carácter que sigue a `ids` (K, n), y las capas plegadas: (K, V), list."""
+    memory = memory or fold(w, c)
+    x = w["0.weight"][context(ids, c["block_size"], c["boundary"])].flatten(1)    # (K, T * C)
+    for weight, bias in memory[:-1]:
+        x = torch.tanh(F.linear(x, weight, bias))                                 # (K, H)
+    return F.linear(x, *memory[-1]), memory
+
+
+def batchnorm_shapes(c, V):
+    """Nombre y forma de cada peso de un MLP con BatchNorm, como los numera nn.Sequential."""
+    width, H, head = c["block_size"] * c["n_embd"], c["n_hidden"], 2 + 3 * c["n_layer"]
+    yield "0.weight", (V, c["n_embd"])
+    for i in range(2, head, 3):
+        yield f"{i}.weight", (H, width if i == 2 else H)
+        yield from [(f"{i + 1}.{part}", (H,)) for part in
+                    ("weight", "bias", "running_mean", "running_var")]
+    yield from [(f"{head}.weight", (V, H if head > 2 else width)), (f"{head}.bias", (V,))]
+
+
+# La prueba: un BatchNorm de pesos al azar, sin plegar y plegado, hace lo mismo.
+rng = torch.Generator().manual_seed(0)
+tiny = {"block_size": 1, "n_embd": 4, "n_hidden": 3, "n_layer": 1, "boundary": 0}
+w = {name: torch.rand(shape, generator=rng) for name, shape in batchnorm_shapes(tiny, 5)}
+mean, var, gain, bias = (w["3." + k] for k in ("running_mean", "running_var", "weight", "bias"))
+x = torch.rand(6, 4, generator=rng)                                               # (6, C)
+apart = F.batch_norm(x @ w["2.weight"].T, mean, var, gain, bias)
+assert torch.allclose(F.linear(x, *fold(w, tiny)[0]), apart, atol=1e-5)
+
+
+# %% 4. GPT
 # La misma cuenta que en 06_gpt.py, con los pesos en un diccionario `w` y sin clases. Lo nuevo es la
 # memoria: las claves y los valores de una posición no cambian cuando llegan otras después, así que
 # se guardan, y cada carácter nuevo calcula sólo los suyos.
@@ -111,22 +191,25 @@ def gpt(w, c, ids, memory=None):
     `memory` es la que devolvió la llamada anterior con el mismo texto más corto, o None.
     """
     K, n = ids.shape
-    T, H, d = c["block_size"], c["n_head"], c["n_embd"] // c["n_head"]
+    T, C, H = c["block_size"], c["n_embd"], c["n_head"]
+    d = C // H
     if memory is None or n - memory["start"] > T:
         keep = min(n, T) if memory is None else max(1, T // 2)
-        keys = w["token.weight"].new_zeros(c["n_layer"], K, H, T, d)
-        memory = {"start": n - keep, "seen": 0, "keys": keys, "values": keys.clone()}
+        past = w["token.weight"].new_zeros(c["n_layer"], 2, K * H, T, d)  # claves y valores
+        memory = {"start": n - keep, "seen": 0, "past": past}
     a, b = memory["seen"], n - memory["start"]               # se calculan las posiciones a..b-1
-    x = w["token.weight"][ids[:, memory["start"] + a:]] + w["position.weight"][a:b]   # (K, b-a, C)
-    future = torch.full((b - a, b), -math.inf, device=x.device).triu(a + 1)           # (b-a, b)
-    for i in range(c["n_layer"]):
+    x = F.embedding(ids[:, memory["start"] + a:], w["token.weight"])              # (K, b-a, C)
+    x = x + w["position.weight"][a:b]
+    future = torch.full((b - a, b), -math.inf, device=x.device).triu(a + 1)       # (b-a, b)
+    for i, past in enumerate(memory["past"]):
         block = f"blocks.{i}."
         y = linear(layer_norm(x, w, block + "norm_1"), w, block + "attention.qkv")
-        q, k, v = y.view(K, b - a, 3, H, d).permute(2, 0, 3, 1, 4)                # (K, H, b-a, d)
-        keys, values = memory["keys"][i], memory["values"][i]                     # (K, H, T, d)
-        keys[:, :, a:b], values[:, :, a:b] = k, v
-        p = F.softmax(q @ keys[:, :, :b].mT / d**0.5 + future, dim=-1)          # (K, H, b-a, b)
-        y = linear((p @ values[:, :, :b]).transpose(1, 2).flatten(2), w, block + "attention.mix")
+        y = y.view(K, b - a, 3, H, d).permute(2, 0, 3, 1, 4).reshape(3, K * H, b - a, d)
+        past[:, :, a:b] = y[1:]
+        keys, values = past[:, :, :b].unbind()                                    # (K * H, b, d)
+        p = F.softmax(torch.bmm(y[0] * d**-0.5, keys.mT) + future, dim=-1)        # (K * H, b-a, b)
+        y = torch.bmm(p, values).view(K, H, b - a, d).transpose(1, 2).reshape(K, b - a, C)
+        y = linear(y, w, block + "attention.mix")
         x = x + y if c["residual"] else y
         if c["feed_forward"]:
             y = F.relu(linear(layer_norm(x, w, block + "norm_2"), w, block + "feed_forward.0"))
@@ -194,9 +277,10 @@ def load(path):
                  "es el anterior")
 
 
-# %% 3. Rehacer el modelo
-# Cada modelo del curso es una función como la anterior y la lista de sus pesos.
-MODELS = {"gpt": (gpt, gpt_shapes)}
+# %% 5. Rehacer el modelo
+# Cada modelo del curso es una función como las anteriores y la lista de sus pesos.
+MODELS = {"bigram": (bigram, bigram_shapes), "mlp": (mlp, mlp_shapes),
+          "batchnorm": (batchnorm, batchnorm_shapes), "gpt": (gpt, gpt_shapes)}
 
 
 def rebuild(path):
@@ -206,6 +290,7 @@ def rebuild(path):
     """
     checkpoint = load(path)
     kind, c, chars, w = (checkpoint[k] for k in ("model", "config", "chars", "weights"))
+    c = {**c, "boundary": chars.find("\n")}
     wrong = f"error: «{path}» no se puede usar: "
     if kind not in MODELS:
         sys.exit(f"{wrong}es un modelo «{kind}», y aquí se conocen: {', '.join(MODELS)}")
@@ -217,12 +302,16 @@ def rebuild(path):
                 found = tuple(w[name].shape) if name in w else "no está"
                 sys.exit(f"{wrong}el peso {name} debería ser {shape} y es {found}")
             expected.add(name)
-        forward(w, c, torch.zeros(1, 1, dtype=torch.long))
+        logits, _ = forward(w, c, torch.zeros(1, 1, dtype=torch.long))
     except (KeyError, TypeError, ValueError, ZeroDivisionError, RuntimeError) as e:
         sys.exit(f"{wrong}su configuración no tiene sentido ({type(e).__name__}: {e})")
     if set(w) > expected or len(set(chars)) < len(chars):
         extra = ", ".join(sorted(set(w) - expected)) or "caracteres repetidos"
         sys.exit(f"{wrong}le sobra algo: {extra}")
+    if kind != "gpt" and "\n" not in chars:
+        sys.exit(f"{wrong}en su vocabulario falta la frontera, el salto de línea")
+    if not logits.isfinite().all():
+        sys.exit(f"{wrong}sus notas no son números")
     return forward, w, c, chars
 
 
@@ -247,7 +336,7 @@ try:
 except (RuntimeError, AssertionError):
     sys.exit(f"error: aquí no hay dispositivo «{DEVICE}». Prueba --device cpu")
 
-# %% 4. Generar
+# %% 6. Generar
 # Un carácter cada vez: notas, probabilidades, sorteo, y el elegido pasa a ser contexto. Los textos
 # van juntos en un lote (batch); el primero se ve salir, los demás esperan a que termine.
 seed = SEED if SEED >= 0 else torch.seed() % 2**32

@@ -3,6 +3,7 @@ import os
 import pickle
 import random
 import runpy
+import shutil
 import signal
 import subprocess
 import sys
@@ -75,6 +76,84 @@ def test_a_prompt_longer_than_the_window_is_read_from_its_end(trained, run):
     done = run("sample.py", trained / "ckpt.pt", "--prompt", prompt, "--length", 60, "--seed", 1)
     assert done.returncode == 0 and done.stdout.startswith(prompt)
     assert len(done.stdout) == 50 + 60 + 1
+
+
+# --- los modelos de una línea, contra la pérdida que midió su lección
+
+@pytest.fixture(scope="module", params=[
+    ("02_bigram.py", []),
+    ("03_mlp.py", ["--n_embd", 4, "--n_hidden", 16, "--block_size", 4, "--learning_rate", 0.01]),
+    ("04_batchnorm.py", ["--n_embd", 4, "--n_hidden", 16, "--n_layer", 2]),
+    ("05_wavenet.py", ["--n_embd", 8, "--n_hidden", 8, "--demo_steps", 1]),
+], ids=lambda p: p[0])
+def line_model(request, tmp_path_factory):
+    """Un modelo de línea entrenado 30 pasos con 430 pueblos: (punto de control, carpeta)."""
+    script, flags = request.param
+    folder = tmp_path_factory.mktemp("lineas")
+    names = (ROOT / "data" / "pueblos.txt").read_text("utf-8").split("\n")[::60]
+    (folder / "p.txt").write_text("\n".join(names), "utf-8")
+    done = subprocess.run(command(script, "--data", "p.txt", "--steps", 30, "--out", "l.pt", *flags),
+                          cwd=folder, env=ENV, capture_output=True, encoding="utf-8", timeout=300)
+    assert done.returncode == 0, done.stderr
+    return torch.load(folder / "l.pt", weights_only=True), folder
+
+
+def test_a_line_model_gives_the_loss_its_lesson_measured(line_model, sampler):
+    """La pérdida de validación, rehecha carácter a carácter con sample.py, con memoria y sin ella."""
+    c, folder = line_model
+    forward, w, config, chars = sampler["rebuild"](folder / "l.pt")
+    lines = [line.strip() for line in (folder / "p.txt").read_text("utf-8").split("\n") if line.strip()]
+    random.Random(42).shuffle(lines)
+    val = lines[int(0.8 * len(lines)):int(0.9 * len(lines))]
+    ids = torch.tensor([[chars.index(char) for char in "\n".join(["", *val, ""])]])
+    cached, memory, uncached = 0.0, None, 0.0
+    with torch.inference_mode():
+        for n in range(1, ids.size(1)):
+            logits, memory = forward(w, config, ids[:, :n], memory)
+            cached -= logits.log_softmax(1)[0, ids[0, n]].item()
+            logits, _ = forward(w, config, ids[:, :n])
+            uncached -= logits.log_softmax(1)[0, ids[0, n]].item()
+    assert abs(cached / (ids.size(1) - 1) - c["val_loss"]) < 1e-4
+    assert abs(uncached / (ids.size(1) - 1) - c["val_loss"]) < 1e-4
+
+
+def test_a_line_model_forgets_what_is_before_its_line(line_model, sampler):
+    """«Sa» tras dos pueblos, tras uno o sola da lo mismo; y en un lote cada texto va por su lado."""
+    c, folder = line_model
+    forward, w, config, chars = sampler["rebuild"](folder / "l.pt")
+    first, *texts = [[chars.index(char) for char in text] for text in ("Sa", "\nSa", "Lugo\nSa")]
+    expected, _ = forward(w, config, torch.tensor([first]))
+    for text in texts:
+        assert torch.allclose(forward(w, config, torch.tensor([text]))[0], expected, atol=1e-5)
+    rows = torch.tensor([[chars.index(char) for char in text] for text in
+                         ("\nLeón\nMa", "\nRamales", "Sa\nSa\nSa", "\n\n\n\nOla\n")])
+    memory = None
+    for n in range(1, rows.size(1) + 1):
+        together, memory = forward(w, config, rows[:, :n], memory)
+        for k, row in enumerate(rows):
+            alone, _ = forward(w, config, row[None, :n])
+            assert torch.allclose(together[k], alone[0], atol=1e-5)
+
+
+def test_a_line_model_writes_lines_and_its_damages_are_refused(line_model, sampler, run, tmp_path):
+    c, folder = line_model
+    done = run("sample.py", folder / "l.pt", "--prompt", "San ", "--length", 120, "--seed", 3)
+    assert done.returncode == 0 and done.stdout.startswith("San ") and len(done.stdout) == 125
+    for change, fragment in [
+        (lambda c: c["weights"].pop(min(c["weights"])), "debería ser"),
+        (put("weights", "otro", torch.zeros(3)), "otro"),
+        (lambda c: c.update(chars=c["chars"].replace("\n", "\t")), "frontera"),
+        (lambda c: [w.fill_(3e38) for w in c["weights"].values()], "no son números"),
+        (lambda c: c["config"].clear(), "configuración"),
+        (lambda c: c["config"].update({k: -1 for k in c["config"]}), "no se puede usar"),
+    ]:
+        if c["model"] == "bigram" and fragment in ("configuración", "no se puede usar", "no son números"):
+            continue
+        shutil.copy(folder / "l.pt", tmp_path / "d.pt")
+        edited(tmp_path / "d.pt", change)
+        with pytest.raises(SystemExit) as end:
+            sampler["rebuild"](tmp_path / "d.pt")
+        assert fragment in end.value.code and "\n" not in end.value.code
 
 
 # --- el sorteo

@@ -1,0 +1,790 @@
+"""
+05. WaveNet: un árbol de caracteres que resulta ser una convolución
+
+Al terminar sabrás por qué conviene juntar el contexto poco a poco (de dos en dos) y no de golpe, en
+qué trampa cae BatchNorm con tres dimensiones, por qué ese árbol es una convolución causal y
+dilatada (causal dilated convolution) que aprende de cada posición de una línea en una pasada, y qué
+añade WaveNet: puertas, sumas residuales y atajos hasta la salida.
+
+    python 05_wavenet.py                     los pueblos: menos de un minuto en dos núcleos
+    python 05_wavenet.py --steps 0           sólo las piezas y sus pruebas, en segundos
+    python 05_wavenet.py --plot figuras      además, el campo receptivo y el tamaño, dibujados
+    python sample.py ckpt_wavenet.pt         el modelo inventa más
+
+Fuentes: van den Oord et al., «WaveNet: A Generative Model for Raw Audio» (2016), figura 3, ecuación
+2 y apartado 2.4; Paine et al., «Fast Wavenet Generation Algorithm» (2016); Ioffe y Szegedy, «Batch
+Normalization» (2015), algoritmo 1; A. Karpathy, «Building makemore, part 5» (2022), el árbol.
+"""
+import argparse
+import bisect
+import errno
+import io
+import math
+import os
+import random
+import re
+import shutil
+import signal
+import sys
+import time
+import unicodedata
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+# %% Constantes: cámbialas aquí y vuelve a ejecutar, o dales valor desde la terminal
+DATA = "pueblos.txt"      # texto de trabajo, un ejemplo por línea: una ruta, o un nombre de data/
+OUT = "ckpt_wavenet.pt"   # punto de control (checkpoint) que se escribe
+SEED = 1337               # semilla del azar
+PLOT = ""                 # carpeta donde guardar las figuras (vacía: ninguna; pide matplotlib)
+STEPS = 1600              # pasos del entrenamiento final (0: sólo las piezas y sus pruebas)
+EVAL_INTERVAL = 400       # pasos entre evaluaciones
+DEMO_STEPS = 200          # pasos de cada entrenamiento corto de las tablas
+BATCH_SIZE = 64           # líneas por paso; cada posición de cada línea es un ejemplo
+BLOCK_SIZE = 8            # caracteres que se miran: una potencia de 2
+DILATIONS = "1 1 1 2 2"   # salto de cada capa; suman BLOCK_SIZE - 1 (con 8 valdría «1 2 4»)
+N_EMBD = 48               # canales: números con que se describe cada posición
+N_HIDDEN = 48             # unidades de cada capa
+GATED = True              # puertas: tanh por sigmoide, en vez de tanh sola
+RESIDUAL = True           # conexiones residuales: x + f(x) en vez de f(x)
+SKIP = True               # atajos: la salida suma lo de todas las capas, no sólo la última
+DROPOUT = 0.1             # fracción de activaciones que se apagan al entrenar
+LEARNING_RATE = 4e-3      # tasa de aprendizaje en su máximo
+WARMUP_STEPS = 100        # pasos en que la tasa sube desde cero; después baja recta hasta cero
+WEIGHT_DECAY = 0.1        # decaimiento de los pesos, sólo en las matrices
+GRAD_CLIP = 1.0           # norma máxima del gradiente (0: sin límite)
+
+# %% Cada constante es también una opción: N_EMBD -> --n_embd 64
+here = Path(globals().get("__file__", "cuaderno")).resolve().parent
+if "ipykernel" not in sys.modules:  # en un cuaderno mandan las constantes de arriba
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    signal.signal(signal.SIGINT, lambda *_: sys.exit("\ninterrumpido"))
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # «| head» termina sin ruido
+    options = argparse.ArgumentParser(allow_abbrev=False, description=__doc__,
+                                      formatter_class=argparse.RawDescriptionHelpFormatter)
+    cell = Path(__file__).read_text("utf-8").split("# %%")[1]
+    for name, note in re.findall(r"^([A-Z_]+) = .*?  # (.+)$", cell, re.M):
+        value = globals()[name]
+        kind = ({"action": argparse.BooleanOptionalAction} if isinstance(value, bool)
+                else {"type": type(value), "metavar": type(value).__name__})
+        options.add_argument(f"--{name.lower()}", default=value,
+                             help=f"{note} [{value}]".replace("%", "%%"), **kind)
+
+# %% Las opciones que se hayan dado mandan sobre las constantes
+if "ipykernel" not in sys.modules:
+    globals().update({k.upper(): v for k, v in vars(options.parse_args()).items()})
+
+
+# %% Leer un texto
+def read_text(name):
+    """Texto de `name`, una ruta o un nombre de data/, en NFC y con fines de línea «\\n».
+
+    Termina el programa, con una línea que dice qué hacer, si no existe o no es UTF-8.
+    """
+    path = here / "data" / name
+    try:
+        path = Path(name) if Path(name).is_file() else path
+        raw = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
+        text = raw.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
+        return unicodedata.normalize("NFC", text)
+    except UnicodeDecodeError as e:
+        sys.exit(f"error: «{path}» no está en UTF-8 (byte {e.start}). "
+                 f"Si es Latin-1: iconv -f latin1 -t utf8 {path.name} > nuevo.txt")
+    except OSError:
+        found = ", ".join(sorted(p.name for p in (here / "data").glob("*.txt"))) or "nada"
+        sys.exit(f"error: no puedo leer «{name}». En data/ hay: {found}. "
+                 "Más textos: python data/prepare.py --list")
+
+
+text = read_text(DATA)
+
+
+# %% Las líneas, en tres partes
+# Un ejemplo por línea. «\n» es la frontera: dice a la vez dónde acaba uno y dónde empieza el otro.
+# El 80 % se entrena, con otro 10 % se elige (validación) y el último (prueba) se mira una sola vez.
+def codes(text):
+    """Código Unicode de cada carácter de `text`: (N,) int64."""
+    return np.frombuffer(text.encode("utf-32-le"), np.uint32).astype(np.int64)
+
+
+def encode(text):
+    """Ids de los caracteres de `text`, que deben estar en el vocabulario: (N,) int64."""
+    return torch.from_numpy(look_up[codes(text)])
+
+
+def decode(ids):
+    """El texto de una lista de ids."""
+    return "".join(chars[i] for i in ids)
+
+
+lines = [line.strip() for line in text.split("\n") if line.strip()]
+random.Random(42).shuffle(lines)         # siempre la misma partición, sea cual sea SEED
+present = np.bincount(codes("\n".join(["", *lines, ""])), minlength=0x110000) > 0
+look_up = np.cumsum(present) - 1                             # código -> id
+chars = "".join(map(chr, np.flatnonzero(present)))           # id -> carácter
+V, NL = len(chars), chars.index("\n")                        # tamaño del vocabulario; la frontera
+cuts = [int(share * len(lines)) for share in (0, 0.8, 0.9, 1)]
+if len(lines) < 10:
+    sys.exit(f"error: «{DATA}» tiene {len(lines)} líneas con texto y hacen falta 10 o más")
+train, val, test = (encode("\n".join(["", *lines[a:b], ""])) for a, b in zip(cuts, cuts[1:]))
+
+# %% Figuras, sólo si se piden: --plot CARPETA
+if PLOT:
+    try:
+        Path(PLOT).mkdir(parents=True, exist_ok=True)
+        import matplotlib.pyplot as plt
+    except ImportError:
+        sys.exit("error: PLOT pide matplotlib, y no está: pip install matplotlib")
+    except OSError as e:
+        sys.exit(f"error: no se puede escribir en «{PLOT}» ({e.strerror}). Elige otra con --plot")
+
+
+def figure(name):
+    """Guarda en PLOT la figura en curso como `name`.png, y la cierra."""
+    path = Path(PLOT) / f"{name}.png"
+    try:
+        plt.savefig(path, dpi=150, bbox_inches="tight")
+    except OSError as e:
+        sys.exit(f"error: no puedo guardar «{path}» ({e.strerror}). Elige otra carpeta con --plot")
+    plt.close()
+    print(f"   figura: {path}")
+
+
+# %% Una línea que se reescribe
+def transient(line):
+    """En una terminal reescribe la línea en curso, sin pasar de su ancho; en un fichero, nada."""
+    if sys.stdout.isatty():
+        print("\r\033[K" + line[:shutil.get_terminal_size().columns - 1], end="", flush=True)
+
+
+def progress(step, steps, loss, tokens_s, left):
+    """Línea transitoria: barra, paso, pérdida, tokens por segundo y segundos que faltan."""
+    bar = "█" * (10 * step // steps)
+    transient(f"{bar:░<10} {step}/{steps} pérdida {loss:.3f} {tokens_s:.0f}/s "
+              f"faltan {left // 60:.0f}:{left % 60:02.0f}")
+
+
+# %% Acabar bien: Ctrl-C, y la pérdida que deja de ser un número
+stopping, before = False, signal.getsignal(signal.SIGINT)
+
+
+def stop(*_):
+    """Con el primer Ctrl-C se acaba el paso, se evalúa y se guarda; el segundo interrumpe ya."""
+    global stopping
+    stopping = True
+    signal.signal(signal.SIGINT, before)
+
+
+def finite(loss, step):
+    """`loss`, si es un número finito; si no, termina diciendo qué probar."""
+    if not math.isfinite(loss):
+        transient("")
+        sys.exit(f"error: la pérdida dejó de ser finita en el paso {step}. Prueba una "
+                 f"LEARNING_RATE menor que {LEARNING_RATE:g}. Lo último guardado queda como estaba")
+    return loss
+
+
+# %% Ventanas de contexto
+# Cada carácter se predice desde los BLOCK_SIZE anteriores, sin salir de su línea: lo que falta por
+# la izquierda es frontera. Ni un bucle: cada posición se recorta al comienzo de su línea.
+def windows(stream, size):
+    """Los `size` caracteres anteriores a cada uno de `stream`, y él mismo: (N, size), (N,).
+
+    Lo que caería antes de su línea es frontera.
+    """
+    at = torch.arange(1, len(stream))                                     # (N,)
+    start = torch.where(stream[:-1] == NL, at - 1, 0).cummax(0).values    # (N,) dónde empieza
+    back = at[:, None] - torch.arange(size, 0, -1)                        # (N, size)
+    return stream[back.maximum(start[:, None])], stream[1:]
+
+
+# %% 1. La marca que hay que batir: ocho caracteres de golpe
+# La red plana de la lección 03 con más contexto: los vectores de los BLOCK_SIZE caracteres
+# anteriores entran en fila en una sola capa. Su anchura es la que iguala en parámetros al árbol de
+# la celda 3, para que sólo compita la forma. El bucle de entrenar sirve a toda la lección.
+dilations = [int(d) if re.fullmatch("[0-9]{1,4}", d) else 0 for d in DILATIONS.split()]
+for ok, why in [
+    (BLOCK_SIZE in (2, 4, 8, 16, 32, 64), "BLOCK_SIZE debe ser una potencia de 2, de 2 a 64: el "
+     f"árbol junta de dos en dos, y {BLOCK_SIZE} no vale"),
+    (min(dilations, default=0) > 0 and 1 + sum(dilations) == BLOCK_SIZE,
+     f"DILATIONS («{DILATIONS}») deben ser enteros positivos, separados por espacios, que sumen "
+     f"BLOCK_SIZE - 1 = {BLOCK_SIZE - 1}"),
+    (1 <= min(BATCH_SIZE, N_EMBD, N_HIDDEN) and max(BATCH_SIZE, N_EMBD, N_HIDDEN) <= 4096,
+     "BATCH_SIZE, N_EMBD y N_HIDDEN deben estar entre 1 y 4096"),
+    (min(EVAL_INTERVAL, DEMO_STEPS) >= 1, "EVAL_INTERVAL y DEMO_STEPS deben ser 1 o más"),
+    (min(STEPS, WARMUP_STEPS, SEED) >= 0 and SEED < 2**31,
+     "STEPS, WARMUP_STEPS y SEED no pueden ser negativos, ni SEED enorme"),
+    (0 <= DROPOUT < 1, f"DROPOUT ({DROPOUT}) debe ser 0 o más, y menos de 1"),
+    (0 < LEARNING_RATE < 1e3 and 0 <= WEIGHT_DECAY < 1e3 and 0 <= GRAD_CLIP < math.inf,
+     "LEARNING_RATE debe ser positiva; WEIGHT_DECAY y GRAD_CLIP, cero o más"),
+    (os.access(Path(OUT).parent, os.W_OK) and not Path(OUT).is_dir(),
+     f"no se puede escribir «{OUT}»: elige otro sitio con --out"),
+]:
+    if not ok:
+        sys.exit(f"error: {why}")
+
+
+def window_data(stream):
+    """Las ventanas de `stream`: cuántas hay, y cómo coger unas: filas (B,) -> (B, T), (B,)."""
+    x, y = windows(stream, BLOCK_SIZE)
+    return len(y), lambda rows: (x[rows], y[rows])
+
+
+def fit(model, data, steps, batch, decay=WEIGHT_DECAY, watch=None, every=1):
+    """Entrena con `batch` filas de `data` por paso: pasos dados, predicciones hechas y segundos.
+
+    Cada `every` pasos, y al final, llama a `watch(paso)`, si se da; lo que tarde no cuenta.
+    """
+    (n, take), seen, seconds = data, 0, 0.0
+    matrices = [w for w in model.parameters() if w.dim() == 2]
+    vectors = [w for w in model.parameters() if w.dim() == 1]
+    optimizer = torch.optim.AdamW([{"params": matrices, "weight_decay": decay},
+                                   {"params": vectors, "weight_decay": 0.0}],
+                                  lr=LEARNING_RATE, betas=(0.9, 0.99), fused=True)
+    warmup = min(WARMUP_STEPS, steps // 4)
+    torch.manual_seed(SEED)
+    for step in range(steps):
+        tick = time.perf_counter()
+        for group in optimizer.param_groups:
+            group["lr"] = LEARNING_RATE * min((step + 1) / (warmup + 1),
+                                              (steps - step) / (steps - warmup))
+        *inputs, y = take(torch.randint(n, (batch,)))
+        model.train()
+        loss = F.cross_entropy(model(*inputs), y)
+        optimizer.zero_grad()
+        loss.backward()
+        if GRAD_CLIP:
+            nn.utils.clip_grad_norm_(matrices + vectors, GRAD_CLIP)
+        optimizer.step()
+        surprise, seen = finite(loss.item(), step + 1), seen + len(y)
+        seconds += time.perf_counter() - tick
+        left = (steps - step - 1) * seconds / (step + 1)
+        progress(step + 1, steps, surprise, seen / seconds, left)
+        if watch and ((step + 1) % every == 0 or step + 1 == steps or stopping):
+            watch(step + 1)
+        if stopping:
+            break
+    transient("")
+    return step + 1, seen, seconds
+
+
+@torch.no_grad()
+def mean_loss(model, data):
+    """Pérdida media en nats por carácter sobre todas las filas de `data`."""
+    (n, take), total, count = data, 0.0, 0
+    model.eval()
+    for rows in torch.arange(n).split(2048):
+        *inputs, y = take(rows)
+        total += F.cross_entropy(model(*inputs), y, reduction="sum").item()
+        count += len(y)
+    return total / count
+
+
+def weigh(model):
+    """Cuántos números aprende `model`."""
+    return sum(w.numel() for w in model.parameters())
+
+
+def trial(label, model, data, batch, steps=DEMO_STEPS):
+    """Un ensayo corto con `data` (entrenar, validar), y su fila en la tabla. Devuelve val."""
+    _, seen, seconds = fit(model, data[0], steps, batch)
+    loss = mean_loss(model, data[1])
+    print(f"   {label:24} {weigh(model):10} {steps:6} {seen:9} {seconds:8.1f} {loss:7.4f}",
+          flush=True)
+    return loss
+
+
+HEADER = f"\n   {'':24} parámetros  pasos  ejemplos segundos     val" * (STEPS > 0)
+E, H, floors = 24, 128, BLOCK_SIZE.bit_length() - 1          # las medidas de la clase
+budget = V * E + 2 * E * H + (floors - 1) * 2 * H * H + floors * 2 * H + H * V + V
+hidden = (budget - V * E - V) // (BLOCK_SIZE * E + 2 + V)
+
+
+def flat():
+    """La red plana: ids (B, T) -> notas (B, V)."""
+    torch.manual_seed(SEED)
+    return nn.Sequential(nn.Embedding(V, E), nn.Flatten(),
+                         nn.Linear(BLOCK_SIZE * E, hidden, bias=False), nn.BatchNorm1d(hidden),
+                         nn.Tanh(), nn.Linear(hidden, V))
+
+
+by_window = window_data(train), window_data(val)
+assert 0.95 * budget < weigh(flat()) <= budget
+print(f"1. {len(lines)} líneas, {V} caracteres; ventanas: {by_window[0][0]} para entrenar, "
+      f"{by_window[1][0]} para validar")
+for x, y in zip(*by_window[0][1](torch.arange(4))):
+    print(f"   {decode(x.tolist()).replace(chr(10), '·')} -> {chars[y]!r}")
+if STEPS:
+    print(HEADER)
+    trial("plana", flat(), by_window, 256)
+
+
+# %% 2. Nuestras capas, otra vez
+# Las de la lección 04, con una nueva: FlattenConsecutive junta cada `n` posiciones seguidas en una
+# más ancha. Con n = 8 las aplana de golpe; con n = 2 deja cuatro parejas; otra vez, dos
+# grupos de cuatro; y otra, uno de ocho. Con los mismos pesos dan lo mismo que las de PyTorch.
+class Layer:
+    """Lo que toda capa tiene si no dice otra cosa: ningún parámetro, y el modo de entrenar."""
+
+    weights, training = [], True
+
+    def parameters(self):
+        return self.weights
+
+
+class Embedding(Layer):
+    """Un vector por carácter: ids (...) -> (..., dim)."""
+
+    def __init__(self, num, dim):
+        self.weights = [torch.randn(num, dim, requires_grad=True)]
+        self.weight = self.weights[0]
+
+    def __call__(self, ids):
+        return F.embedding(ids, self.weight)
+
+
+class Linear(Layer):
+    """x W^T + b, sin cambiar la varianza: (..., fan_in) -> (..., fan_out)."""
+
+    def __init__(self, fan_in, fan_out, bias=True):
+        self.weight = (torch.randn(fan_out, fan_in) / fan_in**0.5).requires_grad_()
+        self.bias = torch.zeros(fan_out, requires_grad=True) if bias else None
+        self.weights = [self.weight, self.bias] if bias else [self.weight]
+
+    def __call__(self, x):
+        return F.linear(x, self.weight, self.bias)
+
+
+class BatchNorm1d(Layer):
+    """Cada canal con media 0 y varianza 1 en el lote (algoritmo 1), y luego weight y bias."""
+
+    over = (0,)              # las dimensiones que se promedian: la del lote, como en la lección 04
+
+    def __init__(self, dim, eps=1e-5, momentum=0.1):
+        self.eps, self.momentum = eps, momentum
+        self.weight = torch.ones(dim, requires_grad=True)
+        self.bias = torch.zeros(dim, requires_grad=True)
+        self.weights = [self.weight, self.bias]
+        self.running_mean, self.running_var = torch.zeros(dim), torch.ones(dim)
+
+    def __call__(self, x):
+        mean, var = self.running_mean, self.running_var      # al evaluar, lo visto al entrenar
+        if self.training:
+            dims = self.over[:x.dim() - 1]
+            mean, var = x.mean(dims), x.var(dims, correction=0)
+            n = x.numel() // mean.numel()
+            seen = mean.detach(), var.detach() * n / (n - 1)
+            self.running_mean = self.running_mean.lerp(seen[0], self.momentum)
+            self.running_var = self.running_var.lerp(seen[1], self.momentum)
+        return (x - mean) / torch.sqrt(var + self.eps) * self.weight + self.bias
+
+
+class Tanh(Layer):
+    """tanh, elemento a elemento."""
+
+    def __call__(self, x):
+        return x.tanh()
+
+
+class FlattenConsecutive(Layer):
+    """Cada `n` posiciones seguidas, en una: (B, T, C) -> (B, T/n, n*C); si queda una, (B, n*C)."""
+
+    def __init__(self, n):
+        self.n = n
+
+    def __call__(self, x):
+        B, T, C = x.shape
+        return x.reshape((B, T // self.n, self.n * C) if T > self.n else (B, T * C))
+
+
+class Sequential(Layer):
+    """Unas capas tras otras."""
+
+    def __init__(self, *layers):
+        self.layers, self.weights = layers, [w for layer in layers for w in layer.parameters()]
+
+    def __call__(self, x):
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+    def train(self, mode=True):
+        for layer in self.layers:
+            layer.training = mode
+        return self
+
+    def eval(self):
+        return self.train(False)
+
+
+def tree():
+    """El árbol: en cada piso, juntar dos, Linear, BatchNorm y tanh. Ids (B, T) -> notas (B, V)."""
+    torch.manual_seed(SEED)
+    layers = [Embedding(V, E)]
+    for width in [E] + [H] * (floors - 1):
+        layers += [FlattenConsecutive(2), Linear(2 * width, H, False), BatchNorm1d(H), Tanh()]
+    return Sequential(*layers, Linear(H, V))
+
+
+ours = Sequential(Embedding(V, E), FlattenConsecutive(BLOCK_SIZE),
+                  Linear(BLOCK_SIZE * E, hidden, False), BatchNorm1d(hidden), Tanh(),
+                  Linear(hidden, V))
+theirs = flat()
+x = by_window[0][1](torch.arange(256) % by_window[0][0])[0]  # (B, T)
+with torch.no_grad():
+    for a, b in zip(ours.parameters(), theirs.parameters()):
+        a.copy_(b)
+    for mode in (True, False):                               # al evaluar, con las medias guardadas
+        assert torch.allclose(ours.train(mode)(x), theirs.train(mode)(x), atol=1e-4)
+print("\n2. nuestra red plana da lo mismo que la de PyTorch; las formas, árbol arriba:")
+print(f"   {'ids':18} {tuple(x.shape)}")
+for layer in tree().layers:
+    x = layer(x)
+    if not isinstance(layer, (BatchNorm1d, Tanh)):
+        print(f"   {type(layer).__name__:18} {tuple(x.shape)}")
+
+# %% 3. De dos en dos
+# Una capa que aplasta ocho caracteres ha de entender de un golpe todas sus combinaciones. El árbol
+# forma parejas, luego grupos de cuatro, luego de ocho, y todas las parejas comparten pesos. Con los
+# mismos parámetros y pasos aprende más que la plana; pero hace más cuentas, y en el mismo tiempo
+# la plana da más pasos. El árbol promete; así calculado, no compensa.
+assert weigh(tree()) == budget
+print("\n3. el árbol tiene los parámetros de la plana" + HEADER)
+if STEPS:
+    trial("árbol", tree(), by_window, 256)
+    trial("plana, más pasos", flat(), by_window, 256, 5 * DEMO_STEPS // 2)
+
+# %% 4. La trampa de BatchNorm
+# La de la lección 04 promedia la dimensión 0, la del lote. Dentro del árbol entran tres, (B, T, C):
+# cada posición recibe media y varianza propias, como si fuera otro canal, sacadas de T veces menos
+# ejemplos. Nada falla: sólo lo delata la forma de running_mean, (T, C). La cura es promediar
+# también las posiciones; en PyTorch, aplanarlas antes con el lote.
+trap, mend, peer = BatchNorm1d(10), BatchNorm1d(10), nn.BatchNorm1d(10)
+x = 3 * torch.randn(32, 4, 10) + torch.arange(4.0)[:, None]  # (B, T, C) cada posición, otra media
+trap(x)
+if STEPS:
+    print("\n4. lo que la trampa cuesta, en lotes de 16" + HEADER)
+    trial("árbol con la trampa", tree(), by_window, 16)
+BatchNorm1d.over = (0, 1)                                    # la cura, para todas desde aquí
+assert torch.allclose(mend(x), peer(x.flatten(0, 1)).view(x.shape), atol=1e-5)
+assert torch.allclose(mend.running_mean, peer.running_mean, atol=1e-5)
+assert torch.allclose(mend.running_var, peer.running_var, atol=1e-4)
+assert trap.running_mean.shape == (4, 10) and mend.running_mean.shape == (10,)
+if STEPS:
+    trial("árbol curado", tree(), by_window, 16)
+print("" if STEPS else "\n4.", f"  running_mean: {tuple(trap.running_mean.shape)} con la trampa, "
+      f"{tuple(mend.running_mean.shape)} con la cura")
+
+
+# %% 5. El árbol es una convolución
+# El árbol de una posición y el de la siguiente comparten casi todas sus cuentas. Si cada piso se
+# calcula una vez en cada posición, con la suya y la de d antes (d = 1, 2, 4...), sale una
+# convolución causal y dilatada (figura 3 del artículo), con los mismos pesos. Al comienzo de una
+# línea lo anterior es todo frontera, y lo que ahí vale un piso es lo que vale en la frontera misma:
+# basta no salir de la línea.
+def line_data(stream):
+    """Las líneas de `stream`: cuántas hay, y cómo coger unas, en fila y sin relleno.
+
+    Filas (B,) -> ids (N,), comienzo de la línea de cada posición (N,) y objetivos (N,).
+    """
+    first = (stream[:-1] == NL).nonzero()[:, 0]              # (líneas,)
+    length = first.diff(append=torch.tensor([len(stream) - 1]))
+
+    def take(rows):
+        long = length[rows]                                  # (B,)
+        start = (long.cumsum(0) - long).repeat_interleave(long)             # (N,)
+        at = torch.arange(len(start)) - start + first[rows].repeat_interleave(long)
+        return stream[at], start, stream[at + 1]
+    return len(first), take
+
+
+def past(h, d, start):
+    """Lo que había `d` posiciones antes, sin salir de la línea: h (N, C), start (N,) -> (N, C)."""
+    return h[(torch.arange(len(h)) - d).maximum(start)]
+
+
+class Causal(Sequential):
+    """Las capas de un árbol, en cada posición: ids (N,) o vectores (N, E), start (N,) -> (N, V)."""
+
+    def __call__(self, x, start):
+        d = 1
+        for layer in self.layers:
+            if isinstance(layer, FlattenConsecutive):
+                x, d = torch.cat([past(x, d, start), x], dim=1), 2 * d      # (N, 2C)
+            else:
+                x = layer(x)
+        return x
+
+
+by_line = line_data(train), line_data(val)
+ids, start, y = by_line[0][1](torch.arange(min(64, by_line[0][0])))         # (N,) cada uno
+views = windows(torch.cat([ids, y[-1:]]), BLOCK_SIZE)[0]     # (N, T) lo que ve cada posición
+model = tree()
+model(views)                                                 # que BatchNorm tenga qué recordar
+causal = Causal(*model.eval().layers)                        # las mismas capas, los mismos pesos
+assert torch.allclose(causal(ids, start), model(views), atol=1e-4)
+x, zeros = torch.randn(40, E), torch.zeros(40, dtype=torch.long)
+pair = model.layers[2].weight                                # (H, 2E)
+for d in (1, 2, 4):
+    padded = F.pad(x.T, (d, 0), mode="replicate")            # (E, d + 40)
+    peer = F.conv1d(padded, pair.view(H, 2, E).mT, dilation=d).T
+    assert torch.allclose(torch.cat([past(x, d, zeros), x], 1) @ pair.T, peer, atol=1e-4)
+
+
+def touched(model):
+    """Cuánto cambia cada nota de una línea si cambia su carácter BLOCK_SIZE: (3*BLOCK_SIZE,)."""
+    ids = torch.randint(V, (3 * BLOCK_SIZE,))
+    other = ids.clone()
+    other[BLOCK_SIZE] = (ids[BLOCK_SIZE] + 1) % V
+    start = torch.zeros_like(ids)
+    return (model(ids, start) - model(other, start)).detach().abs().amax(dim=1)
+
+
+moved = touched(causal).nonzero()[:, 0]
+assert BLOCK_SIZE <= moved.min() and moved.max() < 2 * BLOCK_SIZE           # ni antes ni más allá
+T, jumps = 2 * BLOCK_SIZE, [2**i for i in range(floors)]
+x = torch.randn(T, E, requires_grad=True)
+logits = Causal(*model.layers[1:])(x, torch.zeros(T, dtype=torch.long))     # (T, V)
+felt = torch.stack([torch.autograd.grad(z.square().sum(), x, retain_graph=True)[0].norm(dim=1)
+                    for z in logits])                        # (T, T) salida, entrada
+assert torch.equal(felt > 0, torch.ones(T, T).tril().triu(-sum(jumps)) > 0)
+assert 1 + sum(jumps) == BLOCK_SIZE
+print(f"\n5. en {len(ids)} posiciones, árbol = convolución de saltos {jumps}; sin futuro")
+print(f"   campo receptivo (receptive field): 1 + {sum(jumps)} = {BLOCK_SIZE}; gradiente medido:"
+      "\n   "
+      + " ".join(f"{g:.2f}" for g in (felt[-1] / felt[-1].max())[-BLOCK_SIZE - 2:][-12:]))
+if PLOT:
+    plt.figure(figsize=(5, 4))
+    plt.imshow(felt / felt.amax(dim=1, keepdim=True), cmap="cividis")
+    plt.xlabel("posición del carácter que entra")
+    plt.ylabel("posición de la predicción")
+    plt.title(f"Campo receptivo: {BLOCK_SIZE} caracteres, ninguno futuro")
+    plt.locator_params(integer=True)
+    plt.colorbar(label="gradiente (máximo de la fila = 1)")
+    figure("campo_receptivo")
+
+
+# %% 6. Una pasada por línea
+# Ventana a ventana, cada predicción rehace BLOCK_SIZE - 1 productos; en la convolución, uno por
+# piso. La pérdida y el gradiente son los mismos, y una línea entera es un ejemplo por carácter.
+def learn(logits, y):
+    """Pérdida, y su gradiente en los parámetros de `model`."""
+    loss = F.cross_entropy(logits, y)
+    return loss, *torch.autograd.grad(loss, model.parameters())
+
+
+ways = {"ventana a ventana": lambda: [learn(model(views[i:i + 1]), y[i:i + 1]) for i in range(9)],
+        "lote de ventanas": lambda: learn(model(views), y),
+        "convolución": lambda: learn(causal(ids, start), y)}
+for one, other in zip(ways["lote de ventanas"](), ways["convolución"]()):
+    assert torch.allclose(one, other, rtol=1e-3, atol=1e-4)
+print("\n6. misma pérdida y mismo gradiente; predicciones aprendidas por segundo:")
+for label, way in ways.items():
+    times = []
+    for _ in range(5):
+        tick = time.perf_counter()
+        way()
+        times.append(time.perf_counter() - tick)
+    print(f"   {label:18} {(9 if label == 'ventana a ventana' else len(y)) / min(times):8.0f}")
+if STEPS:
+    print(HEADER)
+    trial("árbol, por líneas", Causal(*tree().layers), by_line, 32, 3 * DEMO_STEPS // 2)
+
+
+# %% 7. WaveNet
+# Tres piezas más. La puerta (gated unit): tanh propone y una sigmoide decide cuánto pasa (ecuación
+# 2). La suma residual: cada capa corrige lo que recibe, no lo rehace. Los atajos (skip
+# connections): la salida oye a todas las capas. BatchNorm y las demás, desde aquí, las de PyTorch.
+class WaveNet(nn.Module):
+    """Capas causales con los saltos `dilations`: ids y comienzos (N,) -> notas (N, V)."""
+
+    def __init__(self, dilations, n_embd, n_hidden, gated=True, residual=True, skip=True,
+                 dropout=0.0):
+        super().__init__()
+        self.dilations, self.gated, self.residual = dilations, gated, residual
+        C, H, L = n_embd, n_hidden, len(dilations)
+        self.token = nn.Embedding(V, C)
+        self.norm = nn.ModuleList(nn.BatchNorm1d(C) for _ in dilations)
+        self.conv = nn.ModuleList(nn.Linear(2 * C, 2 * H if gated else H) for _ in dilations)
+        self.mix = nn.ModuleList(nn.Linear(H, C) for _ in range(L - 1 if skip else L))
+        self.skip = nn.ModuleList(nn.Linear(H, 2 * C) for _ in range(L if skip else 0))
+        self.head = nn.Linear(2 * C if skip else C, V)
+        self.dropout = nn.Dropout(dropout)
+        nn.init.normal_(self.token.weight, std=0.5)
+
+    def forward(self, ids, start):
+        h, heard = self.token(ids), 0                                       # (N, C)
+        for i, d in enumerate(self.dilations):
+            z = self.norm[i](h)
+            z = self.conv[i](torch.cat([past(z, d, start), z], dim=1))      # (N, 2H) o (N, H)
+            if self.gated:
+                z, gate = z.chunk(2, dim=1)                                 # (N, H) cada una
+                z = z.tanh() * gate.sigmoid()
+            else:
+                z = z.tanh()
+            z = self.dropout(z)
+            if self.skip:
+                heard = heard + self.skip[i](z)                             # (N, 2C)
+            if i < len(self.mix):
+                h = h + self.mix[i](z) if self.residual else self.mix[i](z)
+        return self.head(self.dropout(F.relu(heard if self.skip else h)))   # (N, V)
+
+
+def after(model, context):
+    """Notas de lo que sigue a cada fila de `context` (K, T), cada una por su cuenta: (K, V)."""
+    K, T = context.shape
+    start = (T * torch.arange(K)).repeat_interleave(T)                      # (K*T,)
+    return model(context.flatten(), start)[T - 1::T]
+
+
+kinds = {"las tres": (True, True, True), "sin puertas": (False, True, True),
+         "sin residual": (True, False, True), "sin atajos": (True, True, False),
+         "ninguna": (False, False, False)}
+print("\n7. WaveNet: las notas de una pasada son las de cada ventana por separado"
+      + HEADER)
+for label, kind in kinds.items():
+    torch.manual_seed(SEED)
+    model = WaveNet(dilations, 24, 24, *kind)
+    model(ids, start)                                        # que BatchNorm tenga qué recordar
+    with torch.no_grad():
+        assert torch.allclose(model.eval()(ids, start), after(model, views), atol=1e-4)
+        moved = touched(model).nonzero()[:, 0]
+    assert BLOCK_SIZE <= moved.min() and moved.max() < 2 * BLOCK_SIZE
+    if label == "las tres":
+        goal = weigh(model)
+    elif STEPS:                                              # la anchura que iguala los parámetros
+        n = bisect.bisect(range(1, 200), goal,
+                          key=lambda n: weigh(WaveNet(dilations, 24, n, *kind)))
+        torch.manual_seed(SEED)
+        model = WaveNet(dilations, 24, n, *kind)
+    if STEPS:
+        trial(label, model, by_line, 32, 3 * DEMO_STEPS // 2)
+
+# %% 8. Más ancho, más hondo
+# Partir un salto en dos da más capas con el mismo campo receptivo. ¿Rinde más el ancho o el fondo,
+# por segundo? Y con pocas líneas, el modelo acaba por recitarlas: la pérdida de entrenar baja y la
+# de validar sube (sobreajuste, overfitting). Dropout y el decaimiento lo frenan.
+depths = [jumps]
+for _ in range(2):
+    depths.append([e for d in depths[-1] for e in ([d] if d == 1 else [d // 2] * 2)])
+scaling, curves = [], {}
+if STEPS:
+    print("\n8. el tamaño" + HEADER)
+    for depth in depths:
+        for width in (16, 48):
+            torch.manual_seed(SEED)
+            model = WaveNet(depth, width, width)
+            loss = trial(f"{len(depth)} capas de {width}", model, by_line, 32,
+                         3 * DEMO_STEPS // 2)
+            scaling.append((len(depth), weigh(model), loss))
+    few = line_data(encode("\n".join(["", *lines[:max(cuts[1] // 40, 1)], ""])))
+    print(f"\n   con pocas líneas ({few[0]}), pérdida al entrenar y al validar, cuatro veces:")
+    every = max(DEMO_STEPS // 2, 1)
+    for label, (drop, decay) in {"sin freno": (0, 0), "dropout 0.3": (0.3, 0),
+                                 "decaimiento 3": (0, 3)}.items():
+        torch.manual_seed(SEED)
+        model, curve = WaveNet(dilations, 48, 48, dropout=drop), []
+        fit(model, few, 4 * every, 32, decay, every=every, watch=lambda step: curve.append(
+            (mean_loss(model, few), mean_loss(model, by_line[1]))))
+        curves[label] = curve
+        print(f"   {label:14}" + "".join(f"   {a:.3f} {b:.3f}" for a, b in curve))
+if PLOT and STEPS:
+    _, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    colors = plt.cm.cividis([0.0, 0.5, 0.9])
+    for depth, mark, color in zip(depths, "os^", colors):
+        points = [(n, loss) for d, n, loss in scaling if d == len(depth)]
+        left.plot(*zip(*points), mark + "-", color=color, label=f"{len(depth)} capas")
+    left.set(xscale="log", xlabel="parámetros", ylabel="pérdida en validación (nats)",
+             title=f"Tamaño, con {3 * DEMO_STEPS // 2} pasos")
+    for (label, curve), color in zip(curves.items(), colors):
+        at = [every * (i + 1) for i in range(len(curve))]
+        right.plot(at, [a for a, _ in curve], ":", color=color)
+        right.plot(at, [b for _, b in curve], color=color, label=label)
+    right.set(xlabel="paso", ylabel="pérdida (nats)",
+              title=f"Pocas líneas ({few[0]}): entrenar (puntos) y validar")
+    left.legend(), right.legend()
+    figure("tamano")
+
+# %% Guardar sin perder nada
+written = set()  # lo que este programa ya ha guardado
+
+
+def save(checkpoint, path):
+    """Escribe `checkpoint` en `path` de golpe: quien lea verá el de antes o el nuevo, nunca medio.
+
+    Lo que hubiera antes de empezar queda en NOMBRE.bak. Si el disco no deja, termina sin cambios.
+    """
+    path, buffer = Path(path), io.BytesIO()
+    fresh, old = (path.with_name(f"{path.name}.{os.getpid()}.{end}") for end in ("tmp", "bak.tmp"))
+    torch.save(checkpoint, buffer)
+    try:
+        with open(fresh, "wb") as f:
+            f.write(buffer.getbuffer())
+            f.flush()
+            os.fsync(f.fileno())
+        if path not in written and path.exists():
+            shutil.copyfile(path, old)
+            os.replace(old, f"{path}.bak")
+        os.replace(fresh, path)
+        written.add(path)
+    except OSError as e:
+        fresh.unlink(missing_ok=True)
+        old.unlink(missing_ok=True)
+        reason = "el disco está lleno" if e.errno == errno.ENOSPC else f"no se deja ({e.strerror})"
+        sys.exit(f"error: no puedo guardar «{path}»: {reason}. Elige otro sitio con --out")
+
+
+# %% 9. Entrenar, juzgar y generar
+# AdamW, la tasa que sube y baja, y todas las posiciones de cada línea. La prueba se mira una vez.
+torch.manual_seed(SEED)
+model = WaveNet(dilations, N_EMBD, N_HIDDEN, GATED, RESIDUAL, SKIP, DROPOUT)
+print(f"\n9. {weigh(model)} parámetros, saltos {DILATIONS}; {STEPS} pasos de {BATCH_SIZE} líneas")
+
+
+def report(step):
+    """Una línea con la pérdida en validación tras `step` pasos."""
+    loss = mean_loss(model, by_line[1])
+    transient("")
+    print(f"   paso {step:5}   val {loss:.4f}", flush=True)
+
+
+result = "resultado train=- val=- test=- segundos=- tokens_s=- ckpt=-"
+if STEPS:
+    signal.signal(signal.SIGINT, stop)
+    done, seen, seconds = fit(model, by_line[0], STEPS, BATCH_SIZE, watch=report,
+                              every=EVAL_INTERVAL)
+    signal.signal(signal.SIGINT, before)
+    losses = {name: finite(mean_loss(model, line_data(part)), done)
+              for name, part in (("train", train), ("val", val), ("test", test))}
+    save({"format": 1, "model": "wavenet", "chars": chars, "data": Path(DATA).name, "step": done,
+          "config": {"block_size": BLOCK_SIZE, "dilations": dilations, "n_embd": N_EMBD,
+                     "n_hidden": N_HIDDEN, "gated": GATED, "residual": RESIDUAL, "skip": SKIP},
+          "weights": {name: w.detach().clone() for name, w in model.state_dict().items()
+                      if w.is_floating_point()},
+          "train_loss": losses["train"], "val_loss": losses["val"]}, OUT)
+    if stopping:
+        print(f"   interrumpido en el paso {done} y guardado en {OUT}")
+    result = ("resultado " + " ".join(f"{k}={v:.4f}" for k, v in losses.items())
+              + f" segundos={seconds:.1f} tokens_s={seen / seconds:.0f} ckpt={OUT}")
+model.eval()
+torch.manual_seed(SEED)
+context = torch.full((12, BLOCK_SIZE), NL)                   # (K, T) doce líneas sin empezar
+with torch.no_grad():
+    for _ in range(60):
+        p = F.softmax(after(model, context[:, -BLOCK_SIZE:]), dim=-1)
+        context = torch.cat([context, torch.multinomial(p, 1)], dim=1)
+names = [decode(row).split("\n")[0] for row in context[:, BLOCK_SIZE:].tolist()]
+for name in names:
+    print(f"   {name}" + "   (ya existe)" * (name in lines))
+print(result)
+
+# %% Experimentos: predice antes de mirar
+# - DILATIONS = "1 2 4": el mismo campo con tres capas, ¿pierde más de lo que ahorra?
+# - RESIDUAL = False, y luego también SKIP = False: ¿cuál de los dos caminos hacía más falta?
+# - BLOCK_SIZE = 16 y DILATIONS = "1 2 4 8": ¿cuánto vale ver el doble, por un solo piso más?
+# - BATCH_SIZE = 256 y STEPS = 400: las mismas líneas en menos pasos, ¿da igual?

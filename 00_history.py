@@ -159,13 +159,13 @@ noisy = np.array([row * rng.permutation([-1] * 10 + [1] * 54) for row in keys])
 assert (np.sign(noisy @ (values.T @ keys).T) == values).all()
 print("\n2. Hebb: tres parejas en una matriz; con 10 signos de 64 cambiados, recuerda las tres\n"
       "   ejemplos   |w| de Hebb   |w| de Oja   coseno de Oja con la componente principal")
-x = rng.normal(size=(4000, 5)) * [2, 1, 1, 1, 1] @ np.linalg.qr(rng.normal(size=(5, 5)))[0]
+x = rng.normal(size=(4000, 5)) * [3, 1, 1, 1, 1] @ np.linalg.qr(rng.normal(size=(5, 5)))[0]
 principal = np.linalg.svd(x, full_matrices=False)[2][0]      # (5,)
 hebb = oja = np.full(5, 0.1)
 for n, row in enumerate(x, 1):
-    hebb = hebb + 0.01 * (hebb @ row) * row                  # sin freno: crece sin límite
+    hebb = hebb + 0.005 * (hebb @ row) * row                  # sin freno: crece sin límite
     y = oja @ row
-    oja = oja + 0.03 / (1 + n / 400) * y * (row - y * oja)   # E. Oja (1982), ecuación 3
+    oja = oja + 0.01 / (1 + n / 400) * y * (row - y * oja)   # E. Oja (1982), ecuación 3
     if n in (100, 1000, 4000):
         cosine = abs(oja @ principal) / np.linalg.norm(oja)
         print(f"   {n:8d} {np.linalg.norm(hebb):13.1e} {np.linalg.norm(oja):12.3f} {cosine:15.4f}")
@@ -328,7 +328,7 @@ slope = (exact(W - nudge)[2] - exact(W + nudge)[2]) / 2e-4
 assert abs(slope - (moments(s, fixed) - moments(s, p))[2, 5]) < 1e-5
 print("   KL en nats a la paridad, paso", "".join(f"{n:7d}" for n in range(0, 1501, 300)))
 for n, label in (4, "sólo parejas (log 2 = 0.693)"), (8, "con cuatro ocultas"):
-    W, history, equal = memory(rng.uniform(-0.5, 0.5, (n, n))), [], np.full(400, 1 / 400)
+    W, history, equal = memory(rng.uniform(-1.5, 1.5, (n, n))), [], np.full(400, 1 / 400)
     clamped = free = np.c_[np.ones(400), np.tile(even, (100, 1)), np.ones((400, n - 4))]
     for step in range(1501):
         if step % 300 == 0:

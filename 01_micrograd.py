@@ -5,7 +5,7 @@ Al terminar sabrás qué es una derivada para un programa, cómo la regla de la 
 de un error entre miles de números (retropropagación, backpropagation) y qué hace PyTorch por ti.
 El motor entero, `Value`, cabe en una pantalla. Cada celda comprueba lo que dice.
 
-    python 01_micrograd.py                  entrena una red número a número: unos diez segundos
+    python 01_micrograd.py                  entrena una red número a número: menos de 20 segundos
     python 01_micrograd.py --steps 0        sólo las piezas y sus pruebas, en segundos
     python 01_micrograd.py --plot figuras   guarda además el grafo y la frontera (pide matplotlib)
 

@@ -40,9 +40,9 @@ DATA = "pueblos.txt"      # texto de trabajo, un ejemplo por línea: una ruta, o
 OUT = "ckpt_wavenet.pt"   # punto de control (checkpoint) que se escribe
 SEED = 1337               # semilla del azar
 PLOT = ""                 # carpeta donde guardar las figuras (vacía: ninguna; pide matplotlib)
-STEPS = 1600              # pasos del entrenamiento final (0: sólo las piezas y sus pruebas)
-EVAL_INTERVAL = 400       # pasos entre evaluaciones
-DEMO_STEPS = 200          # pasos de cada entrenamiento corto de las tablas
+STEPS = 1100              # pasos del entrenamiento final (0: sólo las piezas y sus pruebas)
+EVAL_INTERVAL = 275       # pasos entre evaluaciones
+DEMO_STEPS = 100          # pasos de cada entrenamiento corto de las tablas
 BATCH_SIZE = 64           # líneas por paso; cada posición de cada línea es un ejemplo
 BLOCK_SIZE = 8            # caracteres que se miran: una potencia de 2
 DILATIONS = "1 1 1 2 2"   # salto de cada capa; suman BLOCK_SIZE - 1 (con 8 valdría «1 2 4»)
@@ -51,8 +51,8 @@ N_HIDDEN = 48             # unidades de cada capa
 GATED = True              # puertas: tanh por sigmoide, en vez de tanh sola
 RESIDUAL = True           # conexiones residuales: x + f(x) en vez de f(x)
 SKIP = True               # atajos: la salida suma lo de todas las capas, no sólo la última
-DROPOUT = 0.1             # fracción de activaciones que se apagan al entrenar
-LEARNING_RATE = 4e-3      # tasa de aprendizaje en su máximo
+DROPOUT = 0.0             # fracción de activaciones que se apagan al entrenar
+LEARNING_RATE = 6e-3      # tasa de aprendizaje en su máximo
 WARMUP_STEPS = 100        # pasos en que la tasa sube desde cero; después baja recta hasta cero
 WEIGHT_DECAY = 0.1        # decaimiento de los pesos, sólo en las matrices
 GRAD_CLIP = 1.0           # norma máxima del gradiente (0: sin límite)
@@ -278,7 +278,7 @@ def mean_loss(model, data):
     """Pérdida media en nats por carácter sobre todas las filas de `data`."""
     (n, take), total, count = data, 0.0, 0
     model.eval()
-    for rows in torch.arange(n).split(2048):
+    for rows in torch.arange(n).split(256):
         *inputs, y = take(rows)
         total += F.cross_entropy(model(*inputs), y, reduction="sum").item()
         count += len(y)
@@ -669,9 +669,7 @@ for label, kind in kinds.items():
 # Partir un salto en dos da más capas con el mismo campo receptivo. ¿Rinde más el ancho o el fondo,
 # por segundo? Y con pocas líneas, el modelo acaba por recitarlas: la pérdida de entrenar baja y la
 # de validar sube (sobreajuste, overfitting). Dropout y el decaimiento lo frenan.
-depths = [jumps]
-for _ in range(2):
-    depths.append([e for d in depths[-1] for e in ([d] if d == 1 else [d // 2] * 2)])
+depths = jumps, [1] * (BLOCK_SIZE - 1)
 scaling, curves = [], {}
 if STEPS:
     print("\n8. el tamaño" + HEADER)
@@ -682,21 +680,21 @@ if STEPS:
             loss = trial(f"{len(depth)} capas de {width}", model, by_line, 32,
                          3 * DEMO_STEPS // 2)
             scaling.append((len(depth), weigh(model), loss))
-    few = line_data(encode("\n".join(["", *lines[:max(cuts[1] // 40, 1)], ""])))
-    print(f"\n   con pocas líneas ({few[0]}), pérdida al entrenar y al validar, cuatro veces:")
+    few = line_data(encode("\n".join(["", *lines[:max(cuts[1] // 100, 1)], ""])))
+    print(f"\n   con pocas líneas ({few[0]}), pérdida al entrenar y al validar, tres veces:")
     every = max(DEMO_STEPS // 2, 1)
     for label, (drop, decay) in {"sin freno": (0, 0), "dropout 0.3": (0.3, 0),
                                  "decaimiento 3": (0, 3)}.items():
         torch.manual_seed(SEED)
         model, curve = WaveNet(dilations, 48, 48, dropout=drop), []
-        fit(model, few, 4 * every, 32, decay, every=every, watch=lambda step: curve.append(
+        fit(model, few, 3 * every, 32, decay, every=every, watch=lambda step: curve.append(
             (mean_loss(model, few), mean_loss(model, by_line[1]))))
         curves[label] = curve
         print(f"   {label:14}" + "".join(f"   {a:.3f} {b:.3f}" for a, b in curve))
 if PLOT and STEPS:
     _, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
     colors = plt.cm.cividis([0.0, 0.5, 0.9])
-    for depth, mark, color in zip(depths, "os^", colors):
+    for depth, mark, color in zip(depths, "os", colors):
         points = [(n, loss) for d, n, loss in scaling if d == len(depth)]
         left.plot(*zip(*points), mark + "-", color=color, label=f"{len(depth)} capas")
     left.set(xscale="log", xlabel="parámetros", ylabel="pérdida en validación (nats)",

@@ -3,18 +3,21 @@ sample.py: hacer hablar a cualquiera de los modelos del curso
 
 Al terminar sabrás en qué se distingue usar un modelo de entrenarlo: aquí no hay clases ni
 gradientes, sólo funciones de los pesos que se leen de un punto de control (checkpoint). Verás para
-qué sirven la temperatura y top-k, y cómo una memoria de claves y valores (key/value cache) hace que
-cada carácter cueste una posición y no una ventana entera.
+qué sirven la temperatura y top-k, cómo se pliega un BatchNorm, y cómo una memoria (cache) de lo ya
+calculado hace que cada carácter cueste una posición y no una ventana entera.
 
     python sample.py ckpt.pt                                  un texto de 500 caracteres
     python sample.py ckpt.pt --prompt "# Soneto: " --num 3    tres, con ese comienzo, a la vez
     python sample.py ckpt.pt --temperature 0.5 --seed 7       más prudente, y repetible
+    python sample.py ckpt_wavenet.pt --prompt "San "          pueblos, uno por línea
 
 El texto sale por stdout según se escribe; lo demás, por stderr.
 
-Fuentes: Vaswani et al., «Attention Is All You Need» (2017), ecuación 1; Fan et al., «Hierarchical
-Neural Story Generation» (2018), apartado 5.1 (top-k); Ackley, Hinton y Sejnowski, «A Learning
-Algorithm for Boltzmann Machines» (1985), ecuación 2 (la temperatura).
+Fuentes: Vaswani et al., «Attention Is All You Need» (2017), ecuación 1; Paine et al., «Fast Wavenet
+Generation Algorithm» (2016), apartado 2; Ioffe y Szegedy, «Batch Normalization» (2015), algoritmo
+2; Bengio et al., «A Neural Probabilistic Language Model» (2003), ecuación 1; Fan et al.,
+«Hierarchical Neural Story Generation» (2018), apartado 5.1 (top-k); Ackley, Hinton y Sejnowski, «A
+Learning Algorithm for Boltzmann Machines» (1985), ecuación 2 (la temperatura).
 """
 import argparse
 import errno
@@ -125,6 +128,9 @@ def mlp_shapes(c, V):
 
 # Al usar un modelo, BatchNorm resta una media fija y divide por una desviación fija: otra capa
 # lineal, que cabe dentro de la anterior. Se pliega la primera vez y se guarda en la memoria.
+NORM = "running_mean", "running_var", "weight", "bias"       # lo que lleva un BatchNorm
+
+
 def fold(w, c):
     """Cada capa lineal con su BatchNorm dentro, y la de salida: lista de (pesos, bias)."""
     layers = []
@@ -151,8 +157,7 @@ def batchnorm_shapes(c, V):
     yield "0.weight", (V, c["n_embd"])
     for i in range(2, head, 3):
         yield f"{i}.weight", (H, width if i == 2 else H)
-        yield from [(f"{i + 1}.{part}", (H,)) for part in
-                    ("weight", "bias", "running_mean", "running_var")]
+        yield from [(f"{i + 1}.{part}", (H,)) for part in NORM]
     yield from [(f"{head}.weight", (V, H if head > 2 else width)), (f"{head}.bias", (V,))]
 
 
@@ -160,10 +165,72 @@ def batchnorm_shapes(c, V):
 rng = torch.Generator().manual_seed(0)
 tiny = {"block_size": 1, "n_embd": 4, "n_hidden": 3, "n_layer": 1, "boundary": 0}
 w = {name: torch.rand(shape, generator=rng) for name, shape in batchnorm_shapes(tiny, 5)}
-mean, var, gain, bias = (w["3." + k] for k in ("running_mean", "running_var", "weight", "bias"))
 x = torch.rand(6, 4, generator=rng)                                               # (6, C)
-apart = F.batch_norm(x @ w["2.weight"].T, mean, var, gain, bias)
+apart = F.batch_norm(x @ w["2.weight"].T, *(w["3." + part] for part in NORM))
 assert torch.allclose(F.linear(x, *fold(w, tiny)[0]), apart, atol=1e-5)
+
+
+# %% 3. WaveNet, con memoria
+# Una convolución causal no rehace el pasado: a cada capa le bastan sus últimas activaciones, tantas
+# como su salto. Se guardan en círculo, y la nueva se pone donde estaba la más vieja.
+def linear(x, w, name):
+    """La capa lineal `name`: (..., entrada) -> (..., salida)."""
+    return F.linear(x, w[name + ".weight"], w.get(name + ".bias"))
+
+
+def wavenet(w, c, ids, memory=None):
+    """Notas del carácter que sigue a `ids` (K, n), y la memoria para la próxima vez: (K, V), dict.
+
+    Una frontera llena la memoria de su texto consigo misma: antes de una línea todo es frontera.
+    """
+    fresh = ids[:, memory["seen"]:] if memory else F.pad(ids, (1, 0), value=c["boundary"])
+    if memory is None:
+        past = [w["token.weight"].new_zeros(d, len(ids), c["n_embd"]) for d in c["dilations"]]
+        memory = {"turn": 0, "past": past}
+    for x in fresh.T:                                        # (K,) un carácter de cada texto
+        h, heard = w["token.weight"][x], 0                                        # (K, C)
+        edge = (x == c["boundary"])[:, None]                                      # (K, 1)
+        for i, past in enumerate(memory["past"]):                                 # (d, K, C)
+            norm = (w[f"norm.{i}.{part}"] for part in NORM)
+            z = F.batch_norm(h, *norm)                                            # (K, C)
+            past.copy_(torch.where(edge, z, past))
+            turn = memory["turn"] % len(past)                # aquí está la de hace d caracteres
+            before, past[turn] = past[turn].clone(), z
+            z = linear(torch.cat([before, z], dim=1), w, f"conv.{i}")
+            if c["gated"]:
+                z, gate = z.chunk(2, dim=1)                                       # (K, H)
+            z = z.tanh() * gate.sigmoid() if c["gated"] else z.tanh()
+            if c["skip"]:
+                heard = heard + linear(z, w, f"skip.{i}")                         # (K, 2 * C)
+            if f"mix.{i}.weight" in w:
+                h = linear(z, w, f"mix.{i}") + (h if c["residual"] else 0)
+        memory["turn"] += 1
+    memory["seen"] = ids.size(1)
+    return linear(F.relu(heard if c["skip"] else h), w, "head"), memory
+
+
+def wavenet_shapes(c, V):
+    """Nombre y forma de cada peso de un WaveNet de configuración `c` y vocabulario `V`."""
+    C, H, L, skip = c["n_embd"], c["n_hidden"], len(c["dilations"]), c["skip"]
+    yield from [("token.weight", (V, C)), ("head.weight", (V, 2 * C if skip else C)),
+                ("head.bias", (V,))]
+    for i in range(L):
+        layers = {f"conv.{i}": (2 * H if c["gated"] else H, 2 * C)}
+        layers |= {f"skip.{i}": (2 * C, H)} if skip else {}
+        layers |= {f"mix.{i}": (C, H)} if i < L - 1 or not skip else {}
+        yield from [(name + ".weight", shape) for name, shape in layers.items()]
+        yield from [(name + ".bias", shape[:1]) for name, shape in layers.items()]
+        yield from [(f"norm.{i}.{part}", (C,)) for part in NORM]
+
+
+# La prueba: carácter a carácter con memoria, o releyendo cada vez el texto entero.
+tiny = {"dilations": [1, 2], "n_embd": 6, "n_hidden": 5, "gated": True, "residual": True,
+        "skip": True, "boundary": 0}
+w = {name: torch.rand(shape, generator=rng) for name, shape in wavenet_shapes(tiny, 4)}
+text, memory = torch.randint(4, (3, 20), generator=rng), None
+for n in range(1, 21):
+    cached, memory = wavenet(w, tiny, text[:, :n], memory)
+    assert torch.allclose(cached, wavenet(w, tiny, text[:, :n])[0], atol=1e-4)
 
 
 # %% 4. GPT
@@ -174,11 +241,6 @@ assert torch.allclose(F.linear(x, *fold(w, tiny)[0]), apart, atol=1e-5)
 # ¿Y al llenarse la ventana? La posición va sumada en cada vector guardado: al correr la ventana un
 # puesto, todos valdrían otra cosa. Por eso se suelta de golpe la mitad más vieja y se recalcula la
 # otra. Una ventana de T caracteres dura así T/2 más: entre dos y una posición por carácter.
-def linear(x, w, name):
-    """La capa lineal `name`: (..., entrada) -> (..., salida)."""
-    return F.linear(x, w[name + ".weight"], w.get(name + ".bias"))
-
-
 def layer_norm(x, w, name):
     """La LayerNorm `name`, si el modelo la lleva: (..., C) -> (..., C)."""
     gain = w.get(name + ".weight")
@@ -280,7 +342,8 @@ def load(path):
 # %% 5. Rehacer el modelo
 # Cada modelo del curso es una función como las anteriores y la lista de sus pesos.
 MODELS = {"bigram": (bigram, bigram_shapes), "mlp": (mlp, mlp_shapes),
-          "batchnorm": (batchnorm, batchnorm_shapes), "gpt": (gpt, gpt_shapes)}
+          "batchnorm": (batchnorm, batchnorm_shapes), "wavenet": (wavenet, wavenet_shapes),
+          "gpt": (gpt, gpt_shapes)}
 
 
 def rebuild(path):

@@ -550,8 +550,8 @@ if demo:
         for w, grad in zip(hand, (d.C, d.W1, d.gain, d.bias, d.W2, d.b2)):
             w -= 0.1 * grad
         assert abs(v.loss.item() - curve[step]) < 1e-8       # float64: sólo redondeo
-    print(f"   {demo} pasos sin autograd: de {curve[0]:.3f} a {v.loss:.3f}; con autograd, a "
-          f"{curve[-1]:.3f}, y lo mismo en cada paso")
+    print(f"   {demo} pasos sin autograd: de {curve[0]:.3f} a {v.loss:.3f}; con él, a "
+          f"{curve[-1]:.3f}, y lo mismo en cada uno")
 
 
 # %% 7. Vigilar la red mientras aprende

@@ -586,14 +586,3 @@ def test_plot_without_matplotlib_says_so(inside, small_text, tmp_path, monkeypat
     with pytest.raises(SystemExit) as end:
         inside(SCRIPT, "--data", small_text, "--steps", 0, "--plot", tmp_path / "figuras")
     assert "pip install matplotlib" in end.value.code and "\n" not in end.value.code
-
-
-def test_runs_whole_in_a_notebook_kernel(small_text, tmp_path):
-    """Sin __file__, con ipykernel cargado, y con las constantes de arriba."""
-    code = re.sub('^DATA = "pueblos.txt"', 'DATA = "texto.txt"', (ROOT / SCRIPT).read_text("utf-8"), flags=re.M)
-    (tmp_path / "lesson.txt").write_text(re.sub("^STEPS = 20000", "STEPS = 20", code, flags=re.M), "utf-8")
-    kernel = ("import sys, types; sys.modules['ipykernel'] = types.ModuleType('ipykernel'); "
-              "sys.argv = ['kernel', '-f', 'c.json']; exec(open('lesson.txt', encoding='utf-8').read())")
-    done = subprocess.run([sys.executable, "-c", kernel], cwd=tmp_path, env=ENV, capture_output=True,
-                          encoding="utf-8")
-    assert done.returncode == 0 and RESULT.fullmatch(done.stdout.splitlines()[-1]), done.stderr

@@ -126,7 +126,8 @@ def in_a_kernel(script, folder, **constants):
 @pytest.mark.parametrize("path", LESSONS, ids=lambda p: p.name)
 def test_a_lesson_runs_whole_in_a_notebook_kernel(path, tmp_path):
     small = {"STEPS": 20, "N_EMBD": 8, "N_HEAD": 2, "N_LAYER": 1, "LENGTH": 20}
-    out = in_a_kernel(path.name, tmp_path, **(small if path.name == "06_gpt.py" else {"STEPS": 0}))
+    constants = {"02_bigram.py": {"STEPS": 20}, "06_gpt.py": small}.get(path.name, {"STEPS": 0})
+    out = in_a_kernel(path.name, tmp_path, **constants)
     assert "resultado train=" in out or path.name < "02"
     if path.name == "06_gpt.py":
         assert len(in_a_kernel("sample.py", tmp_path, LENGTH=30)) == 31

@@ -242,7 +242,7 @@ fused = F.cross_entropy(z + 100, y)
 assert torch.allclose(by_hand[0], F.cross_entropy(z, y), atol=1e-5) and not by_hand[1].isfinite()
 assert torch.allclose(by_hand[2], fused, atol=1e-5) and abs(fused - math.log(V)) < 0.5
 print(f"\n2. C[x] = one-hot @ C; pérdida sin entrenar {by_hand[0]:.3f}, a ciegas ln {V} = "
-      f"{math.log(V):.3f}\n   con 100 más en cada nota: a mano {by_hand[1]:.3f}; restando la mayor "
+      f"{math.log(V):.3f}\n   con 100 más: a mano {by_hand[1]:.3f}; restando la mayor "
       f"{by_hand[2]:.3f}; F.cross_entropy {fused:.3f}")
 
 # %% 3. Sobreajustar a propósito

@@ -281,7 +281,7 @@ def through(bend, gain):
     return [size.square().mean().sqrt().item() for size in sizes]
 
 
-print("\n3. rms tras la capa         1        2        4        8   del gradiente al volver")
+print("\n3. rms tras la capa         1        2        4        8   gradiente al volver")
 for kind, bend, gains in (("lineal", nn.Identity(), (1, 5 / 3, 3)), ("ReLU", torch.relu, (2**0.5,)),
                           ("tanh", torch.tanh, (1, 5 / 3, 3))):
     for gain in gains:
@@ -361,7 +361,7 @@ spread = {mode: out.amax(0) - out.amin(0) for mode, out in outs.items()}        
 k = spread[True].argmax()
 assert spread[True][k] > 0.01 and spread[False].max() < 1e-5
 print(f"   un bias antes la mueve {moved:.0e}, y su gradiente es {useless.abs().max():.0e}")
-print("   un ejemplo en tres lotes: entrenando", *(f"{v:.2f}" for v in outs[True][:, k]),
+print("   en tres lotes: entrenando", *(f"{v:.2f}" for v in outs[True][:, k]),
       "  evaluando", *(f"{v:.2f}" for v in outs[False][:, k]))
 
 
@@ -449,15 +449,15 @@ for mode in True, False:
         loss = F.cross_entropy(net(xs[:99]), ys[:99])
         pair.append([loss, *torch.autograd.grad(loss, [*net.parameters()])])
     assert all(torch.allclose(a, b, atol=1e-4) for a, b in zip(*pair))
-print(f"\n5. nuestra red y la de PyTorch: la misma pérdida, {loss:.4f}, y los mismos gradientes")
+print(f"\n5. nuestra red y la de PyTorch: misma pérdida, {loss:.4f}, y mismos gradientes")
 if demo:
     gains = 0.2, 0.5, 1, 5 / 3, 3, 10
-    print(f"   pérdida a los {demo} pasos, gain " + "".join(f"{gain:8.2f}" for gain in gains))
+    print(f"   pérdida a los {demo} pasos, gain " + "".join(f"{gain:7.2f}" for gain in gains))
     for norm in False, True:
-        row = f"   {'con' if norm else 'sin'} BatchNorm" + " " * 18
+        row = f"   {'con' if norm else 'sin'} BatchNorm" + " " * 17
         for net in (mlp(10, 100, 5, gain, norm) for gain in gains):
             losses = descend(lambda x, y: F.cross_entropy(net(x), y), net.parameters(), demo, 0.3)
-            row += f"{np.mean(losses[-50:]):8.3f}"
+            row += f"{np.mean(losses[-50:]):7.3f}"
         print(row)
 
 
@@ -550,8 +550,8 @@ if demo:
         for w, grad in zip(hand, (d.C, d.W1, d.gain, d.bias, d.W2, d.b2)):
             w -= 0.1 * grad
         assert abs(v.loss.item() - curve[step]) < 1e-8       # float64: sólo redondeo
-    print(f"   {demo} pasos sin autograd: de {curve[0]:.3f} a {v.loss:.3f}; con él, a "
-          f"{curve[-1]:.3f}, y lo mismo en cada uno")
+    print(f"   {demo} pasos sin autograd, de {curve[0]:.3f} a {v.loss:.3f}; en cada uno, lo mismo "
+          "que con él")
 
 
 # %% 7. Vigilar la red mientras aprende
@@ -571,7 +571,7 @@ def dissect(net, rate):
     return [out.detach() for out in outs], grads[:len(outs)], ratios
 
 
-print(f"\n7. tras {demo} pasos          pérdida capa  media  desv.  satur. gradiente paso/peso")
+print(f"\n7. tras {demo} pasos          pérdida capa media desv.  satur. gradiente paso/peso")
 story = {}
 for label, norm, gain, rate in [
     ("tal como debe ser", True, 5 / 3, 0.3), ("tasa por 0.01", True, 5 / 3, 0.003),
@@ -587,7 +587,7 @@ for label, norm, gain, rate in [
     story[label] = outs, grads, history
     for k in 0, 2, 4:
         head = f"{label:23s} {np.mean(losses[-50:]) if losses else fair:7.3f}" if k == 0 else ""
-        print(f"   {head:31s}{k + 1:5d} {outs[k].mean():6.2f} {outs[k].std():6.2f} "
+        print(f"   {head:31s}{k + 1:5d} {outs[k].mean():5.2f} {outs[k].std():5.2f} "
               f"{(outs[k].abs() > 0.97).float().mean():7.1%} {grads[k].std():9.0e} "
               f"{ratios[k]:9.2f}")
 if PLOT and demo:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # con modelos tan pequeños, más hilos estorban
 settings.register_profile("repetible", derandomize=True, deadline=None)
 settings.load_profile("repetible")
 

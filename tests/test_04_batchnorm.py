@@ -511,3 +511,10 @@ def test_names_has_the_split_of_the_field(inside):
     g = inside(LESSON, *TINY, "--steps", 0, "--data", SHARED / "names.txt")
     assert (len(g["xs"]), len(g["parts"]["val"][1]), len(g["parts"]["test"][1]), g["V"]) == (
         182_625, 22_655, 22_866, 27)
+
+
+def test_the_rate_climbs_and_then_falls_straight_to_zero(inside, small_text):
+    for steps, expected in (2, 2 / 4), (9, 1 / 6):           # en la subida; en el último de todos
+        g = inside("04_batchnorm.py", "--data", small_text, "--steps", steps, "--warmup_steps", 3,
+                   "--n_hidden", 8, "--learning_rate", 0.01, "--batch_size", 4)
+        assert math.isclose(g["group"]["lr"], 0.01 * expected)

@@ -4,7 +4,7 @@
 Al terminar sabrás qué preguntaba cada modelo anterior al triunfo de la retropropagación, qué supo
 hacer y dónde se atascó: ahí empieza la celda siguiente. Cada una empieza por su fuente.
 
-    python 00_history.py                     todo, unos veinte segundos
+    python 00_history.py                     todo, unos quince segundos
     python 00_history.py --steps 0           sin entrenar las celdas 6 y 7, en cinco
     python 00_history.py --plot figuras      y además cuatro figuras
 """
@@ -376,9 +376,9 @@ rises = [(hidden_log(h, *second) - hidden_log(h, *first)).reshape(-1, 10).mean(1
          for h in (up(np.repeat(v, 10, 0), *first) for v in (own, mixed))]   # diez h por nombre
 gain = rises[0] - rises[1]                                   # (n,)
 mean, error = gain.mean(), gain.std() / len(gain)**0.5
-print("\n7. DBN: lo que separa un nombre de prueba de sus letras barajadas, en nats: "
-      f"{margin.mean():.2f} con una capa.\n   La segunda añade {mean:+.3f}, con error típico "
-      f"{error:.3f}: " + ("ayuda" if mean > 2 * error else "no se puede decir que ayude"))
+print("\n7. DBN: lo que separa un nombre de prueba de sus letras barajadas, en nats: con una capa, "
+      f"{margin.mean():.2f}.\n   La segunda añade {mean:+.3f}, error típico {error:.3f}: "
+      + ("ayuda" if mean > 2 * error else "estorba" if mean < -2 * error else "no se nota"))
 print(f"   una capa sueña   {dreamt}\n   dos capas sueñan "
       + spell(down(up(dreams(8, *second), *second), *first)))
 # Lo que no pudo: afinar todas las capas a la vez para un fin. Cada una se entrena sin ver el final.
@@ -390,10 +390,10 @@ print(f"   una capa sueña   {dreamt}\n   dos capas sueñan "
 # Queda la energía, en los modelos de difusión; el sorteo letra a letra, en cada lección; las filas
 # de W, en los embeddings de la 03. ¿Y quién deriva por nosotros? La siguiente: 01_micrograd.py.
 
-# %% Experimentos: predice antes de mirar (con la validación; la prueba no elige nada)
-# - x
-# - x
-# - x
-# - x
-# - x
-# - x
+# %% Experimentos: predice antes de mirar (y si eliges, con la validación)
+# - STEPS = 0: si sólo sabe qué letra va en cada sitio, ¿cuántos nombres de validación distingue de
+#   los barajados? El 79.4 %; entrenada, el 95.1 %.
+# - N_HIDDEN = 16: ¿qué pierde con la octava parte de las ocultas? Poco, 94.0 %; pero la segunda
+#   capa estorba, -0.015 nats.
+# - LEARNING_RATE = 0.05: a una primera capa a medio aprender (89.0 %), ¿le aporta más la segunda?
+#   Sí: +0.068 nats, y antes +0.028. Con STEPS = 16000 (95.5 %), la segunda estorba: -0.036.

@@ -781,7 +781,7 @@ for name in names:
     print(f"   {name}" + "   (ya existe)" * (name in lines))
 print(result)
 
-# %% Experimentos: predice antes de mirar (validación con pueblos.txt; tal como viene, 1.666)
+# %% Experimentos: predice antes de mirar (validación con pueblos.txt y un hilo; tal cual, 1.666)
 # - DILATIONS = "1 2 4": el mismo campo con tres capas, ¿pierde más de lo que ahorra? 1.720, y tarda
 #   dos tercios.
 # - RESIDUAL = False, y luego también SKIP = False: ¿qué camino hacía más falta? 1.697 y 1.857: con

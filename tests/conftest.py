@@ -11,6 +11,7 @@ import pytest
 from hypothesis import settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # con modelos tan pequeños, más hilos estorban
+os.environ.setdefault("MPLBACKEND", "Agg")      # figuras sin ventana
 settings.register_profile("repetible", derandomize=True, deadline=None)
 settings.load_profile("repetible")
 
@@ -20,6 +21,14 @@ SMALL = ["--n_embd", "16", "--n_head", "2", "--n_layer", "2", "--block_size", "1
          "--batch_size", "4", "--length", "5", "--device", "cpu"]
 ENV = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 CAN_LOSE = "Bajo el olmo del camino canta un grillo y nadie escucha.\nÑu, pingüino, ¿qué?\n" * 12
+
+
+def pytest_sessionstart():
+    """La primera vez, matplotlib busca las letras y lo cuenta por stderr: que sea antes de todo."""
+    try:
+        import matplotlib.font_manager  # noqa: F401
+    except ImportError:
+        pass
 
 
 def command(script, *args):

@@ -278,7 +278,7 @@ def test_mlp_has_micrograds_shape_and_torchs_output(lesson):
     h = torch.tensor([0.5, -1.0, 2.0], dtype=torch.float64)
     for i, layer in enumerate(model.layers):
         w = torch.tensor([[p.data for p in n.w] for n in layer.neurons], dtype=torch.float64)
-        h = w @ h + torch.tensor([n.b.data for n in layer.neurons])
+        h = w @ h + torch.tensor([n.b.data for n in layer.neurons], dtype=torch.float64)
         h = h.tanh() if i < 2 else h
     out = model([0.5, -1.0, 2.0])
     assert np.allclose([v.data for v in out], h, rtol=0, atol=1e-12)
@@ -399,6 +399,7 @@ def test_losses_are_those_of_an_independent_descent(inside):
 def test_same_seed_same_output_except_times(inside, capsys):
     outs = [(inside("01_micrograd.py", *SMALL, "--seed", seed), capsys.readouterr().out)[1]
             for seed in (5, 5, 6)]
+    assert all("las mismas pérdidas durante 12 pasos" in out for out in outs)
     plain = [re.sub(r"^   (un nodo|sin el|y los|PyTorch:).*", "", out, flags=re.M) for out in outs]
     assert plain[0] == plain[1] != plain[2] and "8. un paso" in plain[0]
 

@@ -437,7 +437,7 @@ def load(path):
     try:
         with open(path, "rb") as f, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch avisa, en inglés, de lo que no reconoce
-            checkpoint = torch.load(f, map_location="cpu", weights_only=True)
+            checkpoint = torch.load(io.BytesIO(f.read()), "cpu", weights_only=True)
         kinds = {"model": str, "config": dict, "chars": str, "weights": dict}
         if checkpoint["format"] != 1 or any(type(checkpoint[k]) != t for k, t in kinds.items()):
             sys.exit(f"error: «{path}» no es un punto de control de este curso y formato")

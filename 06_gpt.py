@@ -28,10 +28,12 @@ import sys
 import time
 import unicodedata
 import warnings
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.distributed as dist
 import torch.nn as nn
 import torch.nn.functional as F
 
@@ -40,9 +42,13 @@ DATA = "poesia.txt"   # texto de trabajo: una ruta, o un nombre de la carpeta da
 OUT = "ckpt.pt"       # punto de control (checkpoint) que se escribe
 RESUME = ""           # punto de control desde el que seguir (vacío: empezar de cero)
 SEED = 1337           # semilla del azar
+PLOT = ""             # carpeta donde guardar las figuras (vacía: ninguna; pide matplotlib)
 DEVICE = ""           # cuda, mps o cpu (vacío: el mejor que haya)
+DTYPE = ""            # bfloat16 o float32 en los productos (vacío: el más rápido, medido aquí)
+COMPILE = False       # fundir operaciones con torch.compile: arranca despacio y luego corre más
 STEPS = 3000          # pasos de entrenamiento (0: sólo las piezas y sus pruebas)
 EVAL_INTERVAL = 600   # pasos entre evaluaciones; en cada una se guarda
+EVAL_CHARS = 2000000  # caracteres de cada parte que mide una evaluación, repartidos (0: todos)
 BATCH_SIZE = 12       # ventanas de texto por paso
 BLOCK_SIZE = 64       # caracteres de una ventana: lo más lejos que el modelo mira
 N_EMBD = 96           # canales: números con que se describe cada posición
@@ -82,6 +88,13 @@ if "ipykernel" not in sys.modules:  # en un cuaderno mandan las constantes de ar
 if "ipykernel" not in sys.modules:
     globals().update({k.upper(): v for k, v in vars(options.parse_args()).items()})
 
+# %% En varios procesos, con torchrun; si no lo usas, puedes saltarte esto
+# «torchrun --nproc_per_node=2 06_gpt.py» ejecuta este fichero dos veces a la vez. Cada proceso
+# (rank) aprende de ventanas distintas y al dar un paso promedian los gradientes. Habla el 0.
+rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+if rank:
+    sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")
+
 
 # %% Leer un texto
 def read_text(name):
@@ -114,7 +127,10 @@ def codes(text):
     return np.frombuffer(text.encode("utf-32-le"), np.uint32).astype(np.int64)
 
 
-present = np.bincount(codes(text), minlength=0x110000) > 0   # (0x110000,)
+PIECE = 2**20  # caracteres de una vez: un texto de 100 MB no pide varias veces su memoria
+present = np.zeros(0x110000, bool)                           # (0x110000,)
+for i in range(0, len(text), PIECE):
+    present[codes(text[i:i + PIECE])] = True
 look_up = np.cumsum(present) - 1                             # código -> id
 chars = "".join(map(chr, np.flatnonzero(present)))           # id -> carácter
 V = len(chars)
@@ -130,7 +146,9 @@ def decode(ids):
     return "".join(chars[i] for i in ids)
 
 
-ids = encode(text)                                           # (N,)
+ids = torch.empty(len(text), dtype=torch.uint8 if V <= 256 else torch.int32)    # (N,)
+for i in range(0, len(text), PIECE):
+    ids[i:i + PIECE] = encode(text[i:i + PIECE])
 assert decode(ids[:1000].tolist()) == text[:1000]
 cut = int(0.9 * len(ids))  # el 10 % final no se entrena nunca: dirá si el modelo aprende o recita
 train, val = ids[:cut], ids[cut:]
@@ -139,8 +157,10 @@ for ok, why in [
     (V > 1, f"«{DATA}» tiene {len(text)} caracteres y {V} distintos: no hay nada que predecir"),
     (min(BATCH_SIZE, BLOCK_SIZE, N_EMBD, N_HEAD, EVAL_INTERVAL) >= 1,
      "BATCH_SIZE, BLOCK_SIZE, N_EMBD, N_HEAD y EVAL_INTERVAL deben ser 1 o más"),
-    (min(STEPS, N_LAYER, WARMUP_STEPS, LENGTH, SEED) >= 0 and SEED < 2**31,
-     "STEPS, N_LAYER, WARMUP_STEPS, LENGTH y SEED no pueden ser negativos, ni SEED enorme"),
+    (min(STEPS, N_LAYER, WARMUP_STEPS, LENGTH, EVAL_CHARS, SEED) >= 0 and SEED < 2**31,
+     "STEPS, N_LAYER, WARMUP_STEPS, LENGTH, EVAL_CHARS y SEED no pueden ser negativos, ni SEED "
+     "enorme"),
+    (DTYPE in ("", "float32", "bfloat16"), f"DTYPE es float32 o bfloat16, no «{DTYPE}»"),
     (N_EMBD % max(N_HEAD, 1) == 0, f"N_EMBD ({N_EMBD}) debe ser múltiplo de N_HEAD ({N_HEAD})"),
     (0 <= DROPOUT < 1, f"DROPOUT ({DROPOUT}) debe ser 0 o más, y menos de 1"),
     (0 < LEARNING_RATE < 1e3 and 0 <= WEIGHT_DECAY < 1e3 and 0 <= GRAD_CLIP < math.inf,
@@ -241,7 +261,11 @@ class MultiHeadAttention(nn.Module):
         return self.qkv(x).view(B, T, 3, self.n_head, C // self.n_head).permute(2, 0, 3, 1, 4)
 
     def forward(self, x):
-        y = attention(*self.split(x))                        # (B, H, T, d)
+        q, k, v = self.split(x)
+        if x.is_cuda:  # en la GPU, la de PyTorch: no llega a escribir las notas en la memoria
+            y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        else:
+            y = attention(q, k, v)                           # (B, H, T, d)
         return self.mix(y.transpose(1, 2).flatten(2))        # (B, T, C)
 
 
@@ -368,26 +392,52 @@ class GPT(nn.Module):
 def batch(ids, step):
     """Ventanas al azar de `ids` y, un carácter después, sus objetivos: dos (B, T).
 
-    El azar de un paso sale de SEED y del número del paso: al seguir (--resume) es el mismo.
+    El azar de un paso sale de SEED y del número del paso: al seguir (--resume) es el mismo. El
+    texto vive en el mismo dispositivo que el modelo, así que ningún paso espera a que llegue.
     """
     torch.manual_seed(SEED * 1_000_003 + step)
-    start = torch.randint(len(ids) - BLOCK_SIZE, (BATCH_SIZE, 1))      # (B, 1)
-    windows = ids[start + torch.arange(BLOCK_SIZE + 1)].to(DEVICE)     # (B, T + 1)
+    start = torch.randint(len(ids) - BLOCK_SIZE, (BATCH_SIZE, 1), device=ids.device)   # (B, 1)
+    windows = ids[start + torch.arange(BLOCK_SIZE + 1, device=ids.device)].long()  # (B, T + 1)
     return windows[:, :-1], windows[:, 1:]
 
 
 def nll(model, x, y, **kind):
-    """Sorpresa media de los objetivos `y` (B, T), en nats por carácter (entropía cruzada)."""
-    return F.cross_entropy(model(x).flatten(0, 1), y.flatten(), **kind)
+    """Sorpresa media de los objetivos `y` (B, T), en nats por carácter (entropía cruzada).
+
+    Con DTYPE = "bfloat16" los productos de entrenar van en 16 bits; se mide siempre en 32.
+    """
+    short = DTYPE == "bfloat16" and model.training
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=short):
+        logits = model(x)                                              # (B, T, V)
+    return F.cross_entropy(logits.float().flatten(0, 1), y.flatten(), **kind)
+
+
+def seconds(dtype):
+    """Lo que tarda aquí, en segundos, el mayor producto de matrices de un bloque en `dtype`."""
+    x = torch.randn(BATCH_SIZE * BLOCK_SIZE, N_EMBD, device=DEVICE).to(dtype)          # (B * T, C)
+    w, best = torch.randn(N_EMBD, 4 * N_EMBD, device=DEVICE).to(dtype), math.inf       # (C, 4 * C)
+    for _ in range(8):
+        tick = time.perf_counter()
+        (x @ w)[0, 0].item()
+        best = min(best, time.perf_counter() - tick)
+    return best
 
 
 DEVICE = DEVICE or ("cuda" if torch.cuda.is_available() else
                     "mps" if torch.backends.mps.is_available() else "cpu")
+if world > 1 and DEVICE == "cuda":
+    DEVICE = f"cuda:{os.environ['LOCAL_RANK']}"
 torch.manual_seed(SEED)
 try:
     model = GPT().to(DEVICE)
-except (RuntimeError, AssertionError, MemoryError) as e:
-    sys.exit(f"error: no puedo montar el modelo en «{DEVICE}»: {str(e).splitlines()[0]}")
+    train, val = train.to(DEVICE), val.to(DEVICE)
+    fast = seconds(torch.float32) > 1.5 * seconds(torch.bfloat16)  # y convertir también cuesta
+    if COMPILE:
+        model.compile()
+        nll(model, *batch(train, 0))
+except Exception as e:  # aquí fallan la memoria, el dispositivo y el compilador, cada cual a su modo
+    sys.exit(f"error: no puedo montar el modelo en «{DEVICE}»: {str(e).strip().splitlines()[0]}")
+DTYPE = DTYPE or ("bfloat16" if fast else "float32")
 parts = {}
 for name, w in model.named_parameters():
     part = re.sub(r"blocks\.\d+\.|\..*", "", name).replace("_1", "").replace("_2", "")
@@ -498,7 +548,7 @@ optimizer = torch.optim.AdamW([{"params": matrices, "weight_decay": WEIGHT_DECAY
                               lr=LEARNING_RATE, betas=(0.9, 0.99), fused=True)
 config = {name: globals()[name.upper()] for name in (
     "block_size", "n_embd", "n_head", "n_layer", "residual", "layer_norm", "feed_forward")}
-state = {"step": 0, "seconds": 0.0, "seed": SEED, "history": [], "best": None,
+state = {"step": 0, "seconds": 0.0, "seed": SEED, "dtype": DTYPE, "history": [], "best": None,
          "text": hashlib.sha256(text.encode()).hexdigest()}
 if RESUME:
     checkpoint = load(RESUME)
@@ -513,22 +563,28 @@ if RESUME:
     except (KeyError, TypeError, ValueError, RuntimeError):
         sys.exit(f"error: «{RESUME}» no guarda un entrenamiento completo que se pueda seguir")
     optimizer.param_groups[0]["weight_decay"] = WEIGHT_DECAY
-    SEED = state["seed"]
+    SEED, DTYPE = state["seed"], state["dtype"]
 
 
 @torch.no_grad()
 def evaluate(ids):
-    """Pérdida media en nats por carácter sobre todo `ids`, en ventanas contiguas de BLOCK_SIZE."""
+    """Pérdida media en nats por carácter sobre todo `ids`, en ventanas contiguas de BLOCK_SIZE.
+
+    Si `ids` pasa de EVAL_CHARS, sólo sobre tantos, en grupos de ventanas repartidos por igual.
+    """
     model.eval()
-    total, span = 0.0, 32 * BLOCK_SIZE
-    for i in range(0, len(ids) - 1, span):
-        transient(f"evaluando: {100 * i // len(ids)} %")
-        y = ids[i + 1:i + 1 + span]
-        spare = -len(y) % BLOCK_SIZE     # la última ventana se rellena con objetivos que no cuentan
-        x = F.pad(ids[i:i + len(y)], (0, spare)).view(-1, BLOCK_SIZE).to(DEVICE)
-        y = F.pad(y, (0, spare), value=-100).view(-1, BLOCK_SIZE).to(DEVICE)
+    total, count, span = 0.0, 0, 32 * BLOCK_SIZE
+    groups = math.ceil((len(ids) - 1) / span)
+    chosen = min(groups, math.ceil(EVAL_CHARS / span) or groups)
+    for n in range(chosen):
+        transient(f"evaluando: {100 * n // chosen} %")
+        i = n * groups // chosen * span
+        y = ids[i + 1:i + 1 + span].long()
+        spare, count = span - len(y), count + len(y)   # lo que falta se rellena, y no cuenta
+        x = F.pad(ids[i:i + len(y)].long(), (0, spare)).view(-1, BLOCK_SIZE)     # (32, T)
+        y = F.pad(y, (0, spare), value=-100).view(-1, BLOCK_SIZE)                # (32, T)
         total += nll(model, x, y, reduction="sum").item()
-    return total / (len(ids) - 1)
+    return total / count
 
 
 def check_up(due):
@@ -559,33 +615,57 @@ def check_up(due):
     return best
 
 
-best = state["best"]
+best, parallel = state["best"], model
+watch = 16 if torch.device(DEVICE).type == "cuda" else 1  # pedir la pérdida a una GPU es esperarla
+if world > 1:
+    dist.init_process_group("nccl" if watch > 1 else "gloo")
+    parallel, before = nn.parallel.DistributedDataParallel(model), signal.SIG_IGN
+    sys.excepthook = lambda kind, e, trace: rank or print(
+        f"error: se ha perdido otro de los procesos en el paso {state['step'] + 1}. Lo último "
+        f"guardado queda como estaba: sigue con --resume {OUT}", file=sys.stderr)
+print(f"\n8. {STEPS - state['step']} pasos de {BATCH_SIZE * world} x {BLOCK_SIZE} caracteres en "
+      f"«{DEVICE}», {DTYPE}" + f", {world} procesos" * (world > 1))
+if 0 < EVAL_CHARS < len(train):
+    print(f"   cada evaluación mide {EVAL_CHARS} de los {len(train)} caracteres de entrenar, "
+          "repartidos; --eval_chars 0 los mide todos")
 signal.signal(signal.SIGINT, stop)
-print(f"\n8. {STEPS - state['step']} pasos de {BATCH_SIZE} x {BLOCK_SIZE} caracteres en «{DEVICE}»")
+tick = time.perf_counter()
 for step in range(state["step"], STEPS):
-    tick = time.perf_counter()
     rate = LEARNING_RATE * min((step + 1) / (WARMUP_STEPS + 1),
                                (STEPS - step) / max(STEPS - WARMUP_STEPS, 1))
     for group in optimizer.param_groups:
         group["lr"] = rate
-    loss = nll(model.train(), *batch(train, step))
+    loss = nll(parallel.train(), *batch(train, step * world + rank))
     optimizer.zero_grad()
     loss.backward()
     if GRAD_CLIP:
         nn.utils.clip_grad_norm_(model.parameters(), GRAD_CLIP)
     optimizer.step()
     state["step"] = step + 1
-    surprise = finite(loss.item(), step + 1)
+    due = (step + 1) % EVAL_INTERVAL == 0 or step + 1 == STEPS
+    if step % watch and not due:
+        continue
+    surprise = loss.item()
+    if world > 1:                                            # la media, y si alguno quiere parar
+        news = torch.tensor([surprise / world, stopping], device=DEVICE)
+        dist.all_reduce(news)
+        surprise, stopping = news[0].item(), news[1].item() > 0
+    finite(surprise, step + 1)
     state["seconds"] += time.perf_counter() - tick
     pace = state["seconds"] / state["step"]                  # segundos por paso
-    progress(step + 1, STEPS, surprise, BATCH_SIZE * BLOCK_SIZE / pace, (STEPS - step - 1) * pace)
-    due = (step + 1) % EVAL_INTERVAL == 0 or step + 1 == STEPS
-    if due or stopping:
+    progress(step + 1, STEPS, surprise, BATCH_SIZE * world * BLOCK_SIZE / pace,
+             (STEPS - step - 1) * pace)
+    if (due or stopping) and rank == 0:
         best = check_up(due)
     if stopping:
         print(f"   interrumpido en el paso {step + 1} y guardado: sigue con --resume {OUT}")
         break
+    tick = time.perf_counter()
 signal.signal(signal.SIGINT, before)
+if world > 1:
+    dist.destroy_process_group()
+    if rank:
+        sys.exit()
 if best:
     model.load_state_dict(best["weights"])
 
@@ -593,19 +673,24 @@ if best:
 # La pérdida dice poco sola: hay que compararla con la de contar caracteres y parejas. Y leer lo
 # que escribe: cuántas palabras existen, y si el pasaje más largo que copia es corto (aprender) o
 # largo (recitar).
+def count(ids, n):
+    """Cuántas veces sale en `ids` cada grupo de `n` caracteres seguidos: {número: veces}."""
+    times = Counter()
+    for i in range(0, len(ids) - n + 1, PIECE):
+        piece = ids[i:i + PIECE + n - 1].cpu().numpy().astype(np.int64)
+        groups = sum(piece[j:len(piece) - n + 1 + j] * V ** (n - 1 - j) for j in range(n))
+        times.update(dict(zip(*(a.tolist() for a in np.unique(groups, return_counts=True)))))
+    return times
+
+
 def counted_loss(n):
     """Pérdida en `val` de contar grupos de `n` caracteres en `train`, sumando 1 a cada cuenta."""
-    def groups(ids):
-        return sum(ids[i:len(ids) - n + 1 + i].numpy() * V ** (n - 1 - i) for i in range(n))
-
-    def count(seen, wanted):
-        keys, times = np.unique(seen, return_counts=True)
-        i = np.searchsorted(keys, wanted).clip(max=len(keys) - 1)
-        return np.where(keys[i] == wanted, times[i], 0)
-
-    seen, wanted = groups(train), groups(val)
-    p = (count(seen, wanted) + 1) / (count(seen // V, wanted // V) + V)
-    return -np.log(p).mean()
+    seen, before, wanted = count(train, n), Counter(), count(val, n)
+    for group, times in seen.items():
+        before[group // V] += times                          # las del grupo sin su último carácter
+    surprise = sum(times * math.log((before[group // V] + V) / (seen[group] + 1))
+                   for group, times in wanted.items())
+    return surprise / wanted.total()
 
 
 @torch.no_grad()
@@ -621,7 +706,7 @@ def generate(ids, length):
 
 def longest_copy(words, source):
     """El pasaje más largo de la lista `words` que está palabra por palabra en el texto `source`."""
-    source, best = f" {' '.join(source.split())} ", []
+    source, best = " " + re.sub(r"\s+", " ", source) + " ", []
     for i in range(len(words)):
         while i + len(best) < len(words) and f" {' '.join(words[i:i + len(best) + 1])} " in source:
             best = words[i:i + len(best) + 1]
@@ -637,11 +722,12 @@ torch.manual_seed(SEED)
 start = encode(PROMPT or ("\n" if "\n" in chars else chars[0]))[None].to(DEVICE)
 sample = decode(generate(start, LENGTH)[0].tolist())
 print("\n   " + sample.strip().replace("\n", "\n   ") + "\n")
-words, known = re.findall(r"\w+", sample.lower()), set(re.findall(r"\w+", text.lower()))
+words = re.findall(r"\w+", sample.lower())
+known = {match[0] for match in re.finditer(r"\w+", text.lower())}
 copied = longest_copy(sample.split(), text[:cut])
 print(f"   palabras que existen en el texto: {sum(w in known for w in words)} de {len(words)}")
 print(f"   pasaje más largo copiado del texto: {len(copied)} palabras, «{' '.join(copied)}»")
-tokens_s = state["step"] * BATCH_SIZE * BLOCK_SIZE / max(state["seconds"], 1e-9)
+tokens_s = state["step"] * BATCH_SIZE * world * BLOCK_SIZE / max(state["seconds"], 1e-9)
 print(f"resultado train={best['train']:.4f} val={best['val']:.4f} test=- "
       f"segundos={state['seconds']:.1f} tokens_s={tokens_s:.0f} ckpt={OUT}" if best else
       "resultado train=- val=- test=- segundos=- tokens_s=- ckpt=-")

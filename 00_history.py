@@ -1,17 +1,17 @@
 """
-00. La historia, funcionando: de la neurona de 1943 a las redes profundas de 2006
+00. La historia, funcionando: de la neurona de 1943 a la red profunda de 2006
 
-Al terminar sabrás qué preguntaba cada modelo anterior al triunfo de la retropropagación, qué supo
-hacer y dónde se atascó: ahí empieza la celda siguiente. Cada una empieza por su fuente.
+Al terminar sabrás qué preguntaba cada modelo anterior a la retropropagación,
+qué supo hacer y dónde se atascó: ahí empieza la celda siguiente.
 
-    python 00_history.py                     todo, unos quince segundos
-    python 00_history.py --steps 0           sin entrenar las celdas 6 y 7, en cinco
-    python 00_history.py --plot figuras      y además cuatro figuras
+    python 00_history.py                  todo, unos quince segundos
+    python 00_history.py --steps 0        sin entrenar las celdas 6 y 7, cinco
+    python 00_history.py --plot figuras   y además cuatro figuras
 """
 import argparse
-import math
 import random
 import re
+import shutil
 import signal
 import sys
 import unicodedata
@@ -155,7 +155,7 @@ assert big > 1e9 and abs(size - 1) < 0.1 and dot / size > 0.99
 # «The Perceptron»: ante un error, w += y x. Novikoff (1962): si un separador de norma 1 deja un
 # margen g y |x| <= R, habrá (R/g)^2 errores como mucho, en cualquier orden.
 x = np.c_[rng.uniform(-1, 1, (400, 2)), np.ones(400)]        # (N, 3) la última entrada es el sesgo
-margin = x @ [0.6, -0.8, 0.2] / math.hypot(0.6, 0.8, 0.2)    # con signo, el de la respuesta
+margin = x @ [0.6, -0.8, 0.2] / np.linalg.norm([0.6, 0.8, 0.2])    # su signo es la respuesta
 yx = (x * np.sign(margin)[:, None])[abs(margin) > 0.05]
 limit, results = (np.linalg.norm(yx, axis=1).max() / 0.05)**2, []
 for yx in yx, np.c_[2 * bits(2) - 1, np.ones(4)] * np.where(xor, 1, -1)[:, None]:
@@ -194,8 +194,7 @@ def energy(s, W):
     return -0.5 * (s @ W * s).sum(1)
 
 def sweep(s, W, sweeps=40, T=0.0, first=0, watch=lambda s: None):
-    """Copia de `s` (M, N) tras actualizar, una a una, las unidades desde la `first`: por el signo
-    hasta que nada cambia o, con T > 0, al azar. Tras cada actualización llama a `watch`."""
+    """Copia de `s` (M, N) tras actualizarse una a una: hasta el reposo o, con T > 0, al azar."""
     s, before = s.astype(float), None
     while sweeps and (T or not np.array_equal(s, before)):
         sweeps, before = sweeps - 1, s.copy()
@@ -213,14 +212,14 @@ right = (recalled == wanted).all(1).sum()
 assert (np.diff(curve, axis=0) <= 1e-9).all() and right >= 90
 spurious = np.array([-letters[0], np.sign(letters[:3].sum(0))])              # nadie los guardó
 assert (sweep(spurious, W) == spurious).all()
-print("\n4. Hopfield: letras con un quinto de los píxeles cambiados, lo que recuerda de ellas, y\n"
-      "   dos recuerdos que nadie guardó (spurious states): un negativo y una mezcla de tres")
+print("\n4. Hopfield: letras con un quinto de los píxeles cambiados; lo que recuerda; y\n"
+      "   dos recuerdos que nadie guardó (spurious states), un negativo y una mezcla")
 for figures in noisy[:4], recalled[:4], spurious:
     for line in figures.reshape(-1, 5, 2, 10).swapaxes(0, 1) > 0:            # (M, 2, 10)
         print("   " + "  ".join("".join("·▀▄█"[a + 2 * b] for a, b in rows.T) for rows in line))
 # Capacidad con patrones al azar. Amit, Gutfreund y Sompolinsky (1985): se hunde en P/N = 0.138.
-print(f"   {right} de 100 exactas; la energía va de {curve[0].mean():.1f} a {curve[-1].mean():.1f}"
-      f", y no sube en ninguno de {len(curve) - 1} pasos\n   P/N    parecido con el recuerdo")
+print(f"   {right} de 100 exactas; en {len(curve) - 1} pasos la energía va de "
+      f"{curve[0].mean():.1f} a {curve[-1].mean():.1f} y nunca sube\n   P/N    fidelidad")
 loads, kept = (0.04, 0.08, 0.12, 0.14, 0.16, 0.20, 0.24), []
 for load in loads:
     stored = rng.choice([-1.0, 1.0], (int(load * 400), 400))
@@ -228,15 +227,14 @@ for load in loads:
     print(f"   {load:.2f} {kept[-1]:8.3f}  " + "█" * round(20 * kept[-1]))
 assert kept[1] > 0.97 and kept[-1] < 0.6
 if PLOT:
-    plt.imshow(np.block([[np.pad(s.reshape(10, 10), 1) for s in part[:4]]
-                         for part in (noisy, recalled)]), cmap="cividis")
+    plt.imshow(np.block([[np.pad(s.reshape(10, 10), 1) for s in p[:4]] for p in (noisy, recalled)]))
     plt.gca().set(xticks=[], yticks=[5.5, 17.5], yticklabels=["antes", "después"])
     figure("hopfield_recuerdo")
     plt.plot(np.array(curve)[:, :20], color="tab:blue", alpha=0.5)
     plt.gca().set(xlabel="actualizaciones", ylabel="energía de veinte recuerdos")
     figure("hopfield_energia")
     plt.plot(loads, kept, "o-", [0.138, 0.138], [0, 1], "--")
-    plt.gca().set(xlabel="patrones por unidad (raya: 0.138)", ylabel="parecido con el recuerdo")
+    plt.gca().set(xlabel="patrones por unidad (raya: 0.138)", ylabel="fidelidad del recuerdo")
     figure("hopfield_capacidad")
 # Lo que no pudo: salir de un valle malo, ni inventarse unidades que los datos no traen.
 
@@ -271,11 +269,10 @@ for n, label in (4, "sólo parejas (log 2 = 0.693)"), (8, "con cuatro ocultas"):
     W, history = memory(rng.uniform(-1.5, 1.5, (n, n))), []
     clamped = free = np.c_[np.ones(400), np.tile(even, (100, 1)), np.ones((400, n - 4))]
     for step in range(1501):
-        if step % 300 == 0:
-            history.append(exact(W)[2])
+        history += [exact(W)[2]] if step % 300 == 0 else []
         clamped, free = sweep(clamped, W, 1, 1.0, first=4), sweep(free, W, 2, 1.0, first=1)
         W += (1 - step / 1501) * (clamped.T @ clamped - free.T @ free) / 4000   # de diagonal cero
-    assert min(history) >= math.log(2) - 1e-9 if n == 4 else history[-1] < history[0] / 2
+    assert min(history) >= np.log(2) - 1e-9 if n == 4 else history[-1] < history[0] / 2
     print(f"   {label:29s}", "".join(f"{v:7.3f}" for v in history))
 # Lo que no pudo: ir deprisa. Cada paso pide dos muestreos largos, unidad a unidad.
 
@@ -306,6 +303,11 @@ def hidden_log(h, W, b, c):
     """Lo mismo de h, sumando sobre v y con el signo cambiado: log p(h) + log Z, (n, H) -> (n,)."""
     return h @ c + np.logaddexp.reduce(b + (h @ W.T).reshape(-1, *b.shape), axis=2).sum(1)
 
+def transient(line):
+    """En una terminal reescribe la línea en curso, sin pasar de su ancho; en un fichero, nada."""
+    if sys.stdout.isatty():
+        print("\r\033[K" + line[:shutil.get_terminal_size().columns - 1], end="", flush=True)
+
 def fit(W, b, c, below=None):
     """STEPS pasos de CD-1, en el sitio, con los nombres o (celda 7) lo que `below` ve en ellos."""
     for step in range(STEPS):
@@ -318,6 +320,7 @@ def fit(W, b, c, below=None):
         W += rate * (v.T @ h - dream.T @ back)               # como antes, datos menos sueño
         b += rate * (v - dream).sum(0).reshape(b.shape)
         c += rate * (h - back).sum(0)
+        transient(f"   paso {step + 1} de {STEPS}" * (step + 1 < STEPS))     # el último, la borra
 
 def dreams(n, W, b, c):
     """`n` sueños (n, L*V), tras 200 idas y vueltas desde letras al azar."""
@@ -357,13 +360,14 @@ filters = first[0].T.reshape(-1, L, V) - first[0].T.reshape(-1, L, V).mean(2, ke
 filters = filters[np.argsort(-filters[..., 1:].max((1, 2)))[:6]]
 for f in filters:                                            # (L, V)
     peaks = f * (f == f.max(1, keepdims=True)) * (f > f.max() / 2)
-    print(f"   filtro {spell(peaks):·<{L}}  lo encienden", spell(x[np.argsort(-x @ f.ravel())[:5]]))
+    print(f"   filtro {spell(peaks):·<{L}}  activo en", spell(x[np.argsort(-x @ f.ravel())[:5]]))
 if PLOT:
-    plt.imshow(np.hstack([np.pad(f.T, [(0, 0), (0, 1)]) for f in filters]), cmap="cividis")
-    plt.yticks(range(V), chars, fontsize=5)
+    often = np.sort(np.argsort(-x.sum(0).reshape(L, V).sum(0))[:24])         # letras más usadas
+    plt.imshow(np.hstack([np.c_[f.T[often], often * np.nan] for f in filters]), aspect="auto")
+    plt.yticks(range(len(often)), [chars[i] for i in often], fontsize=9)
     plt.gca().set(xticks=[], xlabel=f"posición, de 1 a {L}, en seis unidades ocultas")
     figure("rbm_filtros")
-print("   sueña", dreamt := spell(dreams(8, *first)))
+print("   sueña", spell(dreams(8, *first)))
 # Lo que no pudo: ir más hondo. Sus ocultas tienen un orden propio que ella no modela.
 
 # %% 7. ¿Y una máquina sobre otra? (Hinton, Osindero y Teh, 2006)
@@ -372,15 +376,13 @@ print("   sueña", dreamt := spell(dreams(8, *first)))
 # h ~ p(h|v). ¿Más en un nombre que en sus letras barajadas? En la resta se va log Z.
 second = [w.copy() for w in first]
 fit(*second, below=first)
-rises = [(hidden_log(h, *second) - hidden_log(h, *first)).reshape(-1, 10).mean(1)
-         for h in (up(np.repeat(v, 10, 0), *first) for v in (own, mixed))]   # diez h por nombre
-gain = rises[0] - rises[1]                                   # (n,)
+gain = np.subtract(*((hidden_log(h, *second) - hidden_log(h, *first)).reshape(-1, 10).mean(1)
+                     for h in (up(np.repeat(v, 10, 0), *first) for v in (own, mixed))))    # (n,)
 mean, error = gain.mean(), gain.std() / len(gain)**0.5
-print("\n7. DBN: lo que separa un nombre de prueba de sus letras barajadas, en nats: con una capa, "
-      f"{margin.mean():.2f}.\n   La segunda añade {mean:+.3f}, error típico {error:.3f}: "
+print("\n7. DBN: lo que separa un nombre de prueba de sus letras barajadas, en nats: con\n"
+      f"   una capa, {margin.mean():.2f}. La segunda añade {mean:+.3f}, error típico {error:.3f}: "
       + ("ayuda" if mean > 2 * error else "estorba" if mean < -2 * error else "no se nota"))
-print(f"   una capa sueña   {dreamt}\n   dos capas sueñan "
-      + spell(down(up(dreams(8, *second), *second), *first)))
+print("   dos capas sueñan", spell(down(up(dreams(8, *second), *second), *first)))
 # Lo que no pudo: afinar todas las capas a la vez para un fin. Cada una se entrena sin ver el final.
 
 # %% 8. Por qué venció la retropropagación, y qué queda
@@ -390,10 +392,8 @@ print(f"   una capa sueña   {dreamt}\n   dos capas sueñan "
 # Queda la energía, en los modelos de difusión; el sorteo letra a letra, en cada lección; las filas
 # de W, en los embeddings de la 03. ¿Y quién deriva por nosotros? La siguiente: 01_micrograd.py.
 
-# %% Experimentos: predice antes de mirar (y si eliges, con la validación)
-# - STEPS = 0: si sólo sabe qué letra va en cada sitio, ¿cuántos nombres de validación distingue de
-#   los barajados? El 79.4 %; entrenada, el 95.1 %.
-# - N_HIDDEN = 16: ¿qué pierde con la octava parte de las ocultas? Poco, 94.0 %; pero la segunda
-#   capa estorba, -0.015 nats.
-# - LEARNING_RATE = 0.05: a una primera capa a medio aprender (89.0 %), ¿le aporta más la segunda?
-#   Sí: +0.068 nats, y antes +0.028. Con STEPS = 16000 (95.5 %), la segunda estorba: -0.036.
+# %% Experimentos: predice antes de mirar (tal cual: 95.1 % en validación, y la segunda, +0.028)
+# - STEPS = 0: ¿y si sólo sabe qué letra va en cada sitio? El 79.4 %.
+# - N_HIDDEN = 16: ¿y con la octava parte de ocultas? El 94.0 %, y la segunda capa estorba: -0.015.
+# - LEARNING_RATE = 0.05: si la primera aprende a medias (89.0 %), ¿añade más la segunda? +0.068.
+# - STEPS = 16000: ¿y si la primera aprende cuatro veces más (95.5 %)? La segunda estorba: -0.036.

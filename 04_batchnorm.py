@@ -1,19 +1,21 @@
 """
 04. Dentro de un MLP: la pérdida inicial, BatchNorm y el gradiente a mano
 
-Al terminar sabrás por qué una red mal inicializada pierde el tiempo, qué arregla la normalización
-por lotes (batch normalization) y qué cobra a cambio, qué vigilar mientras una red aprende, y cada
-derivada que autograd calculaba por ti: aquí una red se entrena con gradientes escritos a mano.
+Al terminar sabrás por qué una red mal inicializada pierde el tiempo, qué
+arregla la normalización por lotes (batch normalization) y qué cobra a cambio,
+qué vigilar mientras una red aprende, y cada derivada que autograd calculaba
+por ti: aquí una red se entrena con gradientes escritos a mano.
 
-    python 04_batchnorm.py                   los pueblos: menos de un minuto en dos núcleos
-    python 04_batchnorm.py --steps 0         sólo las piezas y sus pruebas, en segundos
-    python 04_batchnorm.py --plot figuras    guarda además las figuras (pide matplotlib)
-    python sample.py ckpt_batchnorm.pt       más pueblos
+    python 04_batchnorm.py                  los pueblos: menos de un minuto
+    python 04_batchnorm.py --steps 0        sólo las piezas y sus pruebas
+    python 04_batchnorm.py --plot figuras   además, dos figuras
+    python sample.py ckpt_batchnorm.pt      más pueblos que no existen
 
-Fuentes: Ioffe y Szegedy, «Batch Normalization» (2015), algoritmos 1 y 2; He et al., «Delving Deep
-into Rectifiers» (inicialización de Kaiming, 2015), ecuación 10; Glorot y Bengio, «Understanding
-the Difficulty of Training Deep Feedforward Neural Networks» (la de Xavier, 2010), ecuaciones 12 y
-16; Bengio et al., «A Neural Probabilistic Language Model» (2003), la red de la lección 03.
+Fuentes: Ioffe y Szegedy, «Batch Normalization» (2015), algoritmos 1 y 2; He et
+al., «Delving Deep into Rectifiers» (2015, la inicialización de Kaiming),
+ecuación 10; Glorot y Bengio, «Understanding the Difficulty of Training Deep
+Feedforward Neural Networks» (2010, la de Xavier), ecuaciones 12 y 16; la
+red es la de la lección 03.
 """
 import argparse
 import errno
@@ -267,9 +269,10 @@ if PLOT:
     figure("saturacion")
 
 # %% 3. La varianza a través de muchas capas
-# Con pesos de varianza gain² / fan_in, una capa multiplica la señal por gain: apiladas, se apaga o
-# estalla, y el gradiente igual al volver. La ReLU borra la mitad y pide gain √2 (Kaiming, ecuación
-# 10). La tanh encoge: con 5/3, el valor que usa PyTorch, se sostiene; con más, satura.
+# Si entran fan_in números y los pesos tienen varianza gain² / fan_in, una capa multiplica la señal
+# por gain (la ganancia): apiladas, se apaga o estalla, y el gradiente igual al volver. La ReLU
+# borra la mitad y pide √2 (Kaiming, ecuación 10). La tanh encoge: con 5/3, el valor que usa
+# PyTorch, se sostiene; con más, satura.
 def through(bend, gain):
     """Raíz de la media de los cuadrados (rms) tras cada una de 8 capas, y del gradiente: lista."""
     x = y = torch.randn(500, 200, requires_grad=True)        # (B, H)
@@ -292,7 +295,7 @@ for kind, bend, gains in (("lineal", nn.Identity(), (1, 5 / 3, 3)), ("ReLU", tor
             assert (0.9 < rms[7] / rms[3] < 1.1) == (gain > 1)
         else:
             assert 0.5 < rms[7] / (1 if kind == "ReLU" else gain**8) < 2
-# Hacia atrás lo que cuenta es fan_out. Xavier media los dos: varianza 2 / (fan_in + fan_out)
+# Al volver cuentan los que salen, fan_out. Xavier media los dos: varianza 2 / (fan_in + fan_out)
 # (ecuación 12) o, en una uniforme, entre ±√(6 / (fan_in + fan_out)) (ecuación 16).
 w = torch.empty(300, 200)                                    # (fan_out, fan_in), como en PyTorch
 for fill, std in [(lambda: nn.init.kaiming_normal_(w, nonlinearity="relu"), (2 / 200)**0.5),
@@ -304,8 +307,8 @@ assert nn.init.calculate_gain("tanh") == 5 / 3
 
 # %% 4. BatchNorm
 # ¿Se quiere media 0 y varianza 1? Se imponen: a cada canal se le resta la media del lote y se le
-# divide por su desviación; un gain y un bias aprendidos le devuelven la libertad (algoritmo 1). Al
-# usar la red puede no haber lote: valen las estimaciones que se fueron anotando (algoritmo 2).
+# divide por su desviación; una ganancia y un sesgo (bias) aprendidos le devuelven la libertad
+# (algoritmo 1). Al usar la red puede no haber lote: valen las medidas anotadas (algoritmo 2).
 class Layer:
     """Lo común a las capas: el modo (entrenar o evaluar) y los tensores que se aprenden."""
     training = True
@@ -348,8 +351,8 @@ for name in "running_mean", "running_var":
     assert torch.allclose(getattr(ours, name), getattr(theirs, name), atol=1e-4)
 print("\n4. como nn.BatchNorm1d, en los dos modos: valores, gradientes y estimaciones")
 
-# Un bias justo antes es inútil: la resta de la media se lo lleva, y su gradiente es cero. Y hay un
-# precio: mientras se entrena, la salida de un ejemplo depende de sus compañeros de lote.
+# Un sesgo justo antes es inútil: la resta de la media se lo lleva, y su gradiente es cero. Y hay
+# un precio: mientras se entrena, la salida de un ejemplo depende de sus compañeros de lote.
 shift, ours.training = torch.randn(8, requires_grad=True), True
 useless, = torch.autograd.grad(ours(x + shift), shift, push)
 moved = (ours(x + shift) - ours(x)).abs().max()
@@ -360,14 +363,14 @@ for ours.training in True, False:
 spread = {mode: out.amax(0) - out.amin(0) for mode, out in outs.items()}            # (8,)
 k = spread[True].argmax()
 assert spread[True][k] > 0.01 and spread[False].max() < 1e-5
-print(f"   un bias antes la mueve {moved:.0e}, y su gradiente es {useless.abs().max():.0e}")
-print("   en tres lotes: entrenando", *(f"{v:.2f}" for v in outs[True][:, k]),
-      "  evaluando", *(f"{v:.2f}" for v in outs[False][:, k]))
+print(f"   un sesgo antes mueve la salida {moved:.0e}, y su gradiente es {useless.abs().max():.0e}")
+print("   un ejemplo en tres lotes:", *(f"{v:.2f}" for v in outs[True][:, k]),
+      "  al evaluar", *(f"{v:.2f}" for v in outs[False][:, k]))
 
 
 # %% 5. Nuestras capas, y qué compra BatchNorm
-# Con nombres y formas de PyTorch, las capas se apilan sin más. Cinco ocultas y sin BatchNorm sólo
-# aprenden cerca del gain justo, y ahí van igual de bien o mejor. Con ella, el gain casi da igual:
+# Con nombres y formas de PyTorch, las capas se apilan sin más. Cinco ocultas sin BatchNorm sólo
+# aprenden cerca de la ganancia justa, y ahí van igual o mejor. Con ella, la ganancia casi da igual:
 # eso compra, no tener que acertar.
 class Embedding(Layer):
     """La fila de `weight` (n, dim) de cada id: (...) -> (..., dim)."""
@@ -380,7 +383,7 @@ class Embedding(Layer):
 
 
 class Linear(Layer):
-    """x W^T + b: (B, fan_in) -> (B, fan_out). `weight` (fan_out, fan_in) nace con gain 1."""
+    """x W^T + b: (..., fan_in) -> (..., fan_out). `weight` (fan_out, fan_in) nace con gain 1."""
 
     def __init__(self, fan_in, fan_out, bias=True):
         self.weight = (torch.randn(fan_out, fan_in) / fan_in**0.5).requires_grad_()
@@ -536,8 +539,6 @@ assert torch.allclose(short, d.logits, atol=1e-12)
 short = v.inv * (d.hat - d.hat.mean(0) - v.hat * (d.hat * v.hat).mean(0))
 assert torch.allclose(short, d.pre, atol=1e-12)
 print("   entropía cruzada y BatchNorm, cada una en una fórmula: los mismos gradientes")
-
-
 if demo:
     hand, auto = ([w.clone().requires_grad_(mode) for w in start] for mode in (False, True))
     torch.manual_seed(SEED)
@@ -557,7 +558,7 @@ if demo:
 # %% 7. Vigilar la red mientras aprende
 # Por capa: ¿satura la tanh?, ¿llega gradiente?, ¿cuánto mueve un paso a los pesos, respecto a su
 # tamaño? Lo último, en log10, debe rondar -3. Con una tasa corta cae a -5; con una enorme, la tanh
-# se satura; sin BatchNorm, un gain corto apaga la señal y uno largo la satura.
+# se satura; sin BatchNorm, una ganancia corta apaga la señal y una larga la satura.
 def dissect(net, rate):
     """Salidas de cada tanh (B, H), sus gradientes, y el log10 del paso relativo de cada Linear."""
     x, outs = xs[:1000], []
@@ -756,7 +757,7 @@ print(f"resultado train={loss['train']:.4f} val={loss['val']:.4f} test={loss['te
       f"segundos={seconds:.1f} tokens_s={done * BATCH_SIZE / seconds:.0f} ckpt={OUT}" if done else
       "resultado train=- val=- test=- segundos=- tokens_s=- ckpt=-")
 
-# %% Experimentos: predice antes de mirar (pérdida de validación)
+# %% Experimentos: predice antes de mirar (pérdida de validación; tal como viene, 1.781)
 # - BATCH_SIZE = 2: ¿qué media se puede estimar con dos ejemplos? 2.744, y lo exacto gana a lo
 #   anotado, que da 2.758.
 # - STEPS = 100 y LEARNING_RATE = 7e-3: ¿cuánto se aprende en el primer segundo? 2.145.

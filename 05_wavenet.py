@@ -1,19 +1,20 @@
 """
 05. WaveNet: un árbol de caracteres que resulta ser una convolución
 
-Al terminar sabrás por qué conviene juntar el contexto poco a poco (de dos en dos) y no de golpe, en
-qué trampa cae BatchNorm con tres dimensiones, por qué ese árbol es una convolución causal y
-dilatada (causal dilated convolution) que aprende de cada posición de una línea en una pasada, y qué
-añade WaveNet: puertas, sumas residuales y atajos hasta la salida.
+Al terminar sabrás por qué conviene juntar el contexto de dos en dos y no de
+golpe, en qué trampa cae BatchNorm con tres dimensiones, por qué ese árbol es
+una convolución causal y dilatada (causal dilated convolution) que aprende una
+línea entera en una pasada, y qué le añade WaveNet.
 
-    python 05_wavenet.py                     los pueblos: menos de un minuto en dos núcleos
-    python 05_wavenet.py --steps 0           sólo las piezas y sus pruebas, en segundos
-    python 05_wavenet.py --plot figuras      además, el campo receptivo y el tamaño, dibujados
-    python sample.py ckpt_wavenet.pt         el modelo inventa más
+    python 05_wavenet.py                  los pueblos: menos de un minuto
+    python 05_wavenet.py --steps 0        sólo las piezas y sus pruebas
+    python 05_wavenet.py --plot figuras   además, dos figuras
+    python sample.py ckpt_wavenet.pt      el modelo inventa más
 
-Fuentes: van den Oord et al., «WaveNet: A Generative Model for Raw Audio» (2016), figura 3, ecuación
-2 y apartado 2.4; Paine et al., «Fast Wavenet Generation Algorithm» (2016); Ioffe y Szegedy, «Batch
-Normalization» (2015), algoritmo 1; A. Karpathy, «Building makemore, part 5» (2022), el árbol.
+Fuentes: van den Oord et al., «WaveNet: A Generative Model for Raw Audio»
+(2016), figura 3, ecuación 2 y apartado 2.4; Paine et al., «Fast Wavenet
+Generation Algorithm» (2016); Ioffe y Szegedy, «Batch Normalization» (2015),
+algoritmo 1; Karpathy, «Building makemore, part 5» (2022), el árbol.
 """
 import argparse
 import bisect
@@ -241,8 +242,7 @@ def fit(model, data, steps, batch, decay=WEIGHT_DECAY, watch=None, every=1):
     Cada `every` pasos, y al final, llama a `watch(paso)`, si se da; lo que tarde no cuenta.
     """
     (n, take), seen, seconds = data, 0, 0.0
-    matrices = [w for w in model.parameters() if w.dim() == 2]
-    vectors = [w for w in model.parameters() if w.dim() == 1]
+    matrices, vectors = ([w for w in model.parameters() if w.dim() == dim] for dim in (2, 1))
     optimizer = torch.optim.AdamW([{"params": matrices, "weight_decay": decay},
                                    {"params": vectors, "weight_decay": 0.0}],
                                   lr=LEARNING_RATE, betas=(0.9, 0.99), fused=True)
@@ -277,7 +277,7 @@ def fit(model, data, steps, batch, decay=WEIGHT_DECAY, watch=None, every=1):
 def mean_loss(model, data):
     """Pérdida media en nats por carácter sobre todas las filas de `data`."""
     (n, take), total, count = data, 0.0, 0
-    model.eval()
+    model.train(False)
     for rows in torch.arange(n).split(256):
         *inputs, y = take(rows)
         total += F.cross_entropy(model(*inputs), y, reduction="sum").item()
@@ -315,7 +315,7 @@ def flat():
 
 by_window = window_data(train), window_data(val)
 assert 0.95 * budget < weigh(flat()) <= budget
-print(f"1. {len(lines)} líneas, {V} caracteres; ventanas: {by_window[0][0]} para entrenar, "
+print(f"1. {len(lines)} líneas, {V} caracteres; {by_window[0][0]} ventanas para entrenar y "
       f"{by_window[1][0]} para validar")
 for x, y in zip(*by_window[0][1](torch.arange(4))):
     print(f"   {decode(x.tolist()).replace(chr(10), '·')} -> {chars[y]!r}")
@@ -329,47 +329,48 @@ if STEPS:
 # más ancha. Con n = 8 las aplana de golpe; con n = 2 deja cuatro parejas; otra vez, dos
 # grupos de cuatro; y otra, uno de ocho. Con los mismos pesos dan lo mismo que las de PyTorch.
 class Layer:
-    """Lo que toda capa tiene si no dice otra cosa: ningún parámetro, y el modo de entrenar."""
-
-    weights, training = [], True
+    """Lo común a las capas: el modo (entrenar o evaluar) y los tensores que se aprenden."""
+    training = True
 
     def parameters(self):
-        return self.weights
+        """Los pesos de la capa, en el orden en que nacieron."""
+        return [w for w in vars(self).values() if torch.is_tensor(w) and w.requires_grad]
 
 
 class Embedding(Layer):
-    """Un vector por carácter: ids (...) -> (..., dim)."""
+    """La fila de `weight` (n, dim) de cada id: (...) -> (..., dim)."""
 
-    def __init__(self, num, dim):
-        self.weights = [torch.randn(num, dim, requires_grad=True)]
-        self.weight = self.weights[0]
+    def __init__(self, n, dim):
+        self.weight = torch.randn(n, dim, requires_grad=True)
 
-    def __call__(self, ids):
-        return F.embedding(ids, self.weight)
+    def __call__(self, x):
+        return F.embedding(x, self.weight)
 
 
 class Linear(Layer):
-    """x W^T + b, sin cambiar la varianza: (..., fan_in) -> (..., fan_out)."""
+    """x W^T + b: (..., fan_in) -> (..., fan_out). `weight` (fan_out, fan_in) nace con gain 1."""
 
     def __init__(self, fan_in, fan_out, bias=True):
         self.weight = (torch.randn(fan_out, fan_in) / fan_in**0.5).requires_grad_()
         self.bias = torch.zeros(fan_out, requires_grad=True) if bias else None
-        self.weights = [self.weight, self.bias] if bias else [self.weight]
 
     def __call__(self, x):
         return F.linear(x, self.weight, self.bias)
 
 
-class BatchNorm1d(Layer):
-    """Cada canal con media 0 y varianza 1 en el lote (algoritmo 1), y luego weight y bias."""
+class Tanh(Layer):
+    """La tangente hiperbólica de cada elemento."""
+    __call__ = staticmethod(torch.tanh)
 
+
+class BatchNorm1d(Layer):
+    """Cada canal con media 0 y varianza 1 (algoritmo 1), y luego `weight` (gain) y `bias`."""
     over = (0,)              # las dimensiones que se promedian: la del lote, como en la lección 04
 
     def __init__(self, dim, eps=1e-5, momentum=0.1):
         self.eps, self.momentum = eps, momentum
         self.weight = torch.ones(dim, requires_grad=True)
         self.bias = torch.zeros(dim, requires_grad=True)
-        self.weights = [self.weight, self.bias]
         self.running_mean, self.running_var = torch.zeros(dim), torch.ones(dim)
 
     def __call__(self, x):
@@ -377,18 +378,10 @@ class BatchNorm1d(Layer):
         if self.training:
             dims = self.over[:x.dim() - 1]
             mean, var = x.mean(dims), x.var(dims, correction=0)
-            n = x.numel() // mean.numel()
-            seen = mean.detach(), var.detach() * n / (n - 1)
-            self.running_mean = self.running_mean.lerp(seen[0], self.momentum)
-            self.running_var = self.running_var.lerp(seen[1], self.momentum)
+            n = x.numel() // mean.numel()                    # se anota la varianza insesgada
+            self.running_mean = self.running_mean.lerp(mean.detach(), self.momentum)
+            self.running_var = self.running_var.lerp(var.detach() * n / (n - 1), self.momentum)
         return (x - mean) / torch.sqrt(var + self.eps) * self.weight + self.bias
-
-
-class Tanh(Layer):
-    """tanh, elemento a elemento."""
-
-    def __call__(self, x):
-        return x.tanh()
 
 
 class FlattenConsecutive(Layer):
@@ -403,10 +396,10 @@ class FlattenConsecutive(Layer):
 
 
 class Sequential(Layer):
-    """Unas capas tras otras."""
+    """Una capa tras otra."""
 
     def __init__(self, *layers):
-        self.layers, self.weights = layers, [w for layer in layers for w in layer.parameters()]
+        self.layers = layers
 
     def __call__(self, x):
         for layer in self.layers:
@@ -414,12 +407,14 @@ class Sequential(Layer):
         return x
 
     def train(self, mode=True):
+        """Pone todas las capas a entrenar; o a evaluar, si mode=False."""
         for layer in self.layers:
             layer.training = mode
         return self
 
-    def eval(self):
-        return self.train(False)
+    def parameters(self):
+        """Los pesos de todas las capas, en orden."""
+        return [w for layer in self.layers for w in layer.parameters()]
 
 
 def tree():
@@ -526,7 +521,7 @@ ids, start, y = by_line[0][1](torch.arange(min(64, by_line[0][0])))         # (N
 views = windows(torch.cat([ids, y[-1:]]), BLOCK_SIZE)[0]     # (N, T) lo que ve cada posición
 model = tree()
 model(views)                                                 # que BatchNorm tenga qué recordar
-causal = Causal(*model.eval().layers)                        # las mismas capas, los mismos pesos
+causal = Causal(*model.train(False).layers)                  # las mismas capas, los mismos pesos
 assert torch.allclose(causal(ids, start), model(views), atol=1e-4)
 x, zeros = torch.randn(40, E), torch.zeros(40, dtype=torch.long)
 pair = model.layers[2].weight                                # (H, 2E)
@@ -534,36 +529,20 @@ for d in (1, 2, 4):
     padded = F.pad(x.T, (d, 0), mode="replicate")            # (E, d + 40)
     peer = F.conv1d(padded, pair.view(H, 2, E).mT, dilation=d).T
     assert torch.allclose(torch.cat([past(x, d, zeros), x], 1) @ pair.T, peer, atol=1e-4)
-
-
-def touched(model):
-    """Cuánto cambia cada nota de una línea si cambia su carácter BLOCK_SIZE: (3*BLOCK_SIZE,)."""
-    ids = torch.randint(V, (3 * BLOCK_SIZE,))
-    other = ids.clone()
-    other[BLOCK_SIZE] = (ids[BLOCK_SIZE] + 1) % V
-    start = torch.zeros_like(ids)
-    return (model(ids, start) - model(other, start)).detach().abs().amax(dim=1)
-
-
-moved = touched(causal).nonzero()[:, 0]
-assert BLOCK_SIZE <= moved.min() and moved.max() < 2 * BLOCK_SIZE           # ni antes ni más allá
 T, jumps = 2 * BLOCK_SIZE, [2**i for i in range(floors)]
 x = torch.randn(T, E, requires_grad=True)
 logits = Causal(*model.layers[1:])(x, torch.zeros(T, dtype=torch.long))     # (T, V)
 felt = torch.stack([torch.autograd.grad(z.square().sum(), x, retain_graph=True)[0].norm(dim=1)
                     for z in logits])                        # (T, T) salida, entrada
-assert torch.equal(felt > 0, torch.ones(T, T).tril().triu(-sum(jumps)) > 0)
-assert 1 + sum(jumps) == BLOCK_SIZE
-print(f"\n5. en {len(ids)} posiciones, árbol = convolución de saltos {jumps}; sin futuro")
-print(f"   campo receptivo (receptive field): 1 + {sum(jumps)} = {BLOCK_SIZE}; gradiente medido:"
-      "\n   "
-      + " ".join(f"{g:.2f}" for g in (felt[-1] / felt[-1].max())[-BLOCK_SIZE - 2:][-12:]))
+assert torch.equal(felt > 0, torch.ones(T, T).tril().triu(-sum(jumps)) > 0)  # ni futuro, ni más
+print(f"\n5. en {len(ids)} posiciones, árbol = convolución de saltos {jumps}; sin futuro\n"
+      f"   campo receptivo (receptive field): 1 + {sum(jumps)} = {BLOCK_SIZE}; gradiente medido:")
+print("  ", *(f"{g:.2f}" for g in (felt[-1] / felt[-1].max())[-BLOCK_SIZE - 2:][-12:]))
 if PLOT:
     plt.figure(figsize=(5, 4))
     plt.imshow(felt / felt.amax(dim=1, keepdim=True), cmap="cividis")
-    plt.xlabel("posición del carácter que entra")
-    plt.ylabel("posición de la predicción")
     plt.title(f"Campo receptivo: {BLOCK_SIZE} caracteres, ninguno futuro")
+    plt.gca().set(xlabel="posición del carácter que entra", ylabel="posición de la predicción")
     plt.locator_params(integer=True)
     plt.colorbar(label="gradiente (máximo de la fila = 1)")
     figure("campo_receptivo")
@@ -642,11 +621,19 @@ def after(model, context):
     return model(context.flatten(), start)[T - 1::T]
 
 
+def touched(model):
+    """Cuánto cambia cada nota de una línea si cambia su carácter BLOCK_SIZE: (3*BLOCK_SIZE,)."""
+    ids = torch.randint(V, (3 * BLOCK_SIZE,))
+    other = ids.clone()
+    other[BLOCK_SIZE] = (ids[BLOCK_SIZE] + 1) % V
+    start = torch.zeros_like(ids)
+    return (model(ids, start) - model(other, start)).abs().amax(dim=1)
+
+
 kinds = {"las tres": (True, True, True), "sin puertas": (False, True, True),
          "sin residual": (True, False, True), "sin atajos": (True, True, False),
          "ninguna": (False, False, False)}
-print("\n7. WaveNet: las notas de una pasada son las de cada ventana por separado"
-      + HEADER)
+print("\n7. WaveNet: las notas de una pasada son las de cada ventana por separado" + HEADER)
 for label, kind in kinds.items():
     torch.manual_seed(SEED)
     model = WaveNet(dilations, 24, 24, *kind)
@@ -654,7 +641,7 @@ for label, kind in kinds.items():
     with torch.no_grad():
         assert torch.allclose(model.eval()(ids, start), after(model, views), atol=1e-4)
         moved = touched(model).nonzero()[:, 0]
-    assert BLOCK_SIZE <= moved.min() and moved.max() < 2 * BLOCK_SIZE
+    assert BLOCK_SIZE <= moved.min() and moved.max() < 2 * BLOCK_SIZE        # ni antes ni más allá
     if label == "las tres":
         goal = weigh(model)
     elif STEPS:                                              # la anchura que iguala los parámetros

@@ -706,7 +706,12 @@ def generate(ids, length):
 
 def longest_copy(words, source):
     """El pasaje más largo de la lista `words` que está palabra por palabra en el texto `source`."""
-    source, best = " " + re.sub(r"\s+", " ", source) + " ", []
+    best = []
+    for blank in filter(str.isspace, chars):
+        source = source.replace(blank, " ")
+    while "  " in source:
+        source = source.replace("  ", " ")
+    source = f" {source.strip()} "
     for i in range(len(words)):
         while i + len(best) < len(words) and f" {' '.join(words[i:i + len(best) + 1])} " in source:
             best = words[i:i + len(best) + 1]
@@ -718,13 +723,15 @@ table = {"a ciegas": math.log(V), "contar caracteres": counted_loss(1),
          "contar parejas": counted_loss(2), "este modelo": best["val"] if best else first}
 for label, value in table.items():
     print(f"   {label:17s} {value:.3f} nats   {value / math.log(2):.3f} bits")
+transient("escribiendo una muestra y buscándola en el texto")
 torch.manual_seed(SEED)
 start = encode(PROMPT or ("\n" if "\n" in chars else chars[0]))[None].to(DEVICE)
 sample = decode(generate(start, LENGTH)[0].tolist())
-print("\n   " + sample.strip().replace("\n", "\n   ") + "\n")
 words = re.findall(r"\w+", sample.lower())
-known = {match[0] for match in re.finditer(r"\w+", text.lower())}
+known = {match[0].lower() for match in re.finditer(r"\w+", text)}
 copied = longest_copy(sample.split(), text[:cut])
+transient("")
+print("\n   " + sample.strip().replace("\n", "\n   ") + "\n")
 print(f"   palabras que existen en el texto: {sum(w in known for w in words)} de {len(words)}")
 print(f"   pasaje más largo copiado del texto: {len(copied)} palabras, «{' '.join(copied)}»")
 tokens_s = state["step"] * BATCH_SIZE * world * BLOCK_SIZE / max(state["seconds"], 1e-9)

@@ -1,5 +1,6 @@
 """02_bigram.py: cuentas, pérdida, sorteo, red y contexto, contra bucles y contra PyTorch."""
 import contextlib
+import functools
 import io
 import math
 import os
@@ -18,7 +19,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import ENV, ROOT, SHARED, command, one_line_error
+from conftest import ENV, ROOT, SHARED, command, one_line_error, start
 from hypothesis import given, settings, strategies as st
 
 SCRIPT = "02_bigram.py"
@@ -444,8 +445,8 @@ def test_steps_0_writes_nothing(inside, tmp_path, small_text, capsys):
 
 
 def test_interrupted_it_saves_and_goes_on_to_the_end(small_text, tmp_path):
-    p = subprocess.Popen(command(SCRIPT, "--data", small_text, "--steps", 10**8, "--eval_interval", 10**8),
-                         cwd=tmp_path, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    p = start(SCRIPT, "--data", small_text, "--steps", 10**8, "--eval_interval", 10**8, cwd=tmp_path,
+              real=True)
     for line in p.stdout:
         if "pasos, cada uno" in line:
             break
@@ -462,7 +463,7 @@ def test_interrupted_it_saves_and_goes_on_to_the_end(small_text, tmp_path):
 def test_a_file_too_large_for_the_disk_quota_changes_nothing(run, small_text, tmp_path):
     (tmp_path / "ckpt_bigram.pt").write_bytes(b"lo de antes")
     done = run(SCRIPT, "--data", small_text, *FEW,
-               preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)))
+               preexec_fn=functools.partial(resource.setrlimit, resource.RLIMIT_FSIZE, (1000, 1000)))
     one_line_error(done, "no puedo guardar «ckpt_bigram.pt»", "--out")
     assert (tmp_path / "ckpt_bigram.pt").read_bytes() == b"lo de antes"
     assert sorted(os.listdir(tmp_path)) == ["ckpt_bigram.pt", "texto.txt"]
@@ -558,8 +559,8 @@ def test_head_ends_it_quietly(small_text, tmp_path):
 
 def test_on_a_terminal_one_line_rewrites_itself_and_never_wraps(small_text, tmp_path):
     master, slave = pty.openpty()
-    p = subprocess.Popen(command(SCRIPT, "--data", small_text, "--steps", 1000, "--eval_interval", 500),
-                         cwd=tmp_path, env=ENV, stdout=slave, stderr=slave)
+    p = start(SCRIPT, "--data", small_text, "--steps", 1000, "--eval_interval", 500, cwd=tmp_path,
+              stdout=slave, stderr=slave)
     os.close(slave)
     out = b""
     with contextlib.suppress(OSError):

@@ -1,5 +1,6 @@
 """03_mlp.py: las ventanas, la red contra la de PyTorch, la búsqueda, el entrenamiento y los errores."""
 import collections
+import functools
 import math
 import os
 import random
@@ -16,7 +17,7 @@ import pytest
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
-from conftest import ENV, ROOT, SHARED, command, one_line_error
+from conftest import ENV, ROOT, SHARED, command, one_line_error, run_script, start
 from hypothesis import given, settings, strategies as st
 
 TINY = ["--n_embd", "6", "--n_hidden", "20", "--batch_size", "16", "--warmup_steps", "5"]
@@ -57,9 +58,8 @@ def trained(tmp_path_factory):
     """Lo mismo entrenado 180 pasos: sus nombres, su carpeta y lo que imprime."""
     folder = tmp_path_factory.mktemp("entrenado")
     (folder / "t.txt").write_text(towns(), "utf-8")
-    done = subprocess.run(command("03_mlp.py", *TINY, "--data", "t.txt", "--steps", 180,
-                                  "--eval_interval", 60), cwd=folder, env=ENV,
-                          capture_output=True, encoding="utf-8", timeout=120)
+    done = run_script("03_mlp.py", *TINY, "--data", "t.txt", "--steps", 180, "--eval_interval", 60,
+                      cwd=folder, real=True)
     assert done.returncode == 0, done.stderr
     return folder, done.stdout
 
@@ -313,9 +313,8 @@ def test_steps_0_writes_nothing(inside, small_text, tmp_path, capsys):
 
 def test_ctrl_c_ends_in_order_and_saves(tmp_path):
     (tmp_path / "t.txt").write_text(towns(), "utf-8")
-    p = subprocess.Popen(command("03_mlp.py", *TINY, "--data", "t.txt", "--steps", 900_000,
-                                 "--eval_interval", 900_000), cwd=tmp_path, env=ENV, text=True,
-                         stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    p = start("03_mlp.py", *TINY, "--data", "t.txt", "--steps", 900_000, "--eval_interval", 900_000,
+              cwd=tmp_path)
     for line in p.stdout:
         if line.startswith("7."):
             break
@@ -417,7 +416,7 @@ def test_bad_input_gets_its_one_line(inside, small_text, tmp_path, flags, fragme
 def test_a_file_too_large_for_the_disk_quota_changes_nothing(run, small_text, tmp_path):
     (tmp_path / "ckpt_mlp.pt").write_bytes(b"lo de antes")
     done = run("03_mlp.py", *TINY, "--data", small_text, "--steps", 2,
-               preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (3_000, 3_000)))
+               preexec_fn=functools.partial(resource.setrlimit, resource.RLIMIT_FSIZE, (3_000, 3_000)))
     one_line_error(done, "no puedo guardar «ckpt_mlp.pt»", "--out")
     assert (tmp_path / "ckpt_mlp.pt").read_bytes() == b"lo de antes"
     assert sorted(os.listdir(tmp_path)) == ["ckpt_mlp.pt", "texto.txt"]

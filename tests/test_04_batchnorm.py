@@ -14,7 +14,7 @@ import pytest
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
-from conftest import ENV, ROOT, SHARED, command, one_line_error
+from conftest import ENV, ROOT, SHARED, command, one_line_error, run_script, start
 from hypothesis import given, settings, strategies as st
 
 LESSON = "04_batchnorm.py"
@@ -49,10 +49,9 @@ def lesson(towns):
 def trained(towns, tmp_path_factory):
     """Carpeta de un entrenamiento de 40 pasos: el punto de control y salida.txt."""
     folder = tmp_path_factory.mktemp("entrenado")
-    done = subprocess.run(command(LESSON, *TINY, "--data", towns / "p.txt", "--steps", 40,
-                                  "--eval_interval", 15, "--warmup_steps", 2, "--learning_rate", 0.03,
-                                  "--batch_size", 128), cwd=folder, env=ENV,
-                          capture_output=True, encoding="utf-8", timeout=300)
+    done = run_script(LESSON, *TINY, "--data", towns / "p.txt", "--steps", 40, "--eval_interval", 15,
+                      "--warmup_steps", 2, "--learning_rate", 0.03, "--batch_size", 128,
+                      cwd=folder, real=True)
     assert done.returncode == 0 and done.stderr == "", done.stderr
     (folder / "salida.txt").write_text(done.stdout, "utf-8")
     return folder
@@ -337,9 +336,8 @@ def test_same_seed_same_weights_and_another_seed_others(inside, towns, tmp_path)
 
 
 def test_interrupting_saves_and_ends_in_good_order(towns, tmp_path):
-    p = subprocess.Popen(command(LESSON, *TINY, "--data", towns / "p.txt", "--steps", 9, "--n_hidden",
-                                 32, "--batch_size", 150_000, "--eval_interval", 1), cwd=tmp_path,
-                         env=ENV, encoding="utf-8", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    p = start(LESSON, *TINY, "--data", towns / "p.txt", "--steps", 9, "--n_hidden", 32,
+              "--batch_size", 150_000, "--eval_interval", 1, cwd=tmp_path)
     for line in p.stdout:
         if line.startswith("   paso"):
             p.send_signal(signal.SIGINT)

@@ -14,7 +14,7 @@ import pytest
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
-from conftest import CAN_LOSE, ENV, ROOT, SHARED, command, one_line_error
+from conftest import CAN_LOSE, ENV, ROOT, SHARED, command, one_line_error, run_script, start
 from hypothesis import given, settings, strategies as st
 
 SCRIPT = "05_wavenet.py"
@@ -173,7 +173,7 @@ def test_the_convolution_is_the_tree_at_every_position(lesson, part):
     n, take = lesson["window_data"](lesson[part])
     x, y = take(torch.arange(n))
     tree(x)
-    tree.eval()
+    tree.train(False)
     lines = lesson["line_data"](lesson[part])
     ids, start, targets = lines[1](torch.arange(lines[0]))
     assert torch.allclose(lesson["Causal"](*tree.layers)(ids, start), tree(x), atol=1e-4)
@@ -225,9 +225,8 @@ def trained(tmp_path_factory):
     """Un entrenamiento corto de verdad, con todas sus tablas y figuras."""
     folder = tmp_path_factory.mktemp("entrenado")
     (folder / "t.txt").write_text(VILLAGES, "utf-8")
-    done = subprocess.run(command(SCRIPT, *TINY, "--data", "t.txt", "--steps", 60, "--eval_interval",
-                                  20, "--plot", "figuras"), cwd=folder, env=ENV, capture_output=True,
-                          encoding="utf-8", timeout=200)
+    done = run_script(SCRIPT, *TINY, "--data", "t.txt", "--steps", 60, "--eval_interval", 20,
+                      "--plot", "figuras", cwd=folder, real=True)
     assert done.returncode == 0 and done.stderr == "", done.stderr
     return folder, done.stdout
 
@@ -292,9 +291,8 @@ def test_odd_but_legal_constants(inside, villages, tmp_path, capsys, flags):
 
 
 def test_ctrl_c_finishes_the_step_saves_and_goes_on_to_the_end(villages, tmp_path):
-    p = subprocess.Popen(command(SCRIPT, *TINY, "--data", villages, "--steps", 100_000,
-                                 "--eval_interval", 100_000), cwd=tmp_path, env=ENV,
-                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8")
+    p = start(SCRIPT, *TINY, "--data", villages, "--steps", 100_000, "--eval_interval", 100_000,
+              cwd=tmp_path)
     for line in p.stdout:
         if line.startswith("9."):
             break
@@ -326,7 +324,7 @@ def test_a_loss_that_diverges_keeps_the_old_checkpoint(inside, villages, tmp_pat
 def test_a_file_too_large_for_the_disk_quota_changes_nothing(run, villages, tmp_path):
     (tmp_path / "ckpt_wavenet.pt").write_bytes(b"antes")
     done = run(SCRIPT, *TINY, "--data", villages,
-               preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, 2_000)))
+               preexec_fn=functools.partial(resource.setrlimit, resource.RLIMIT_FSIZE, (2_000, 2_000)))
     one_line_error(done, "no puedo guardar «ckpt_wavenet.pt»", "--out")
     assert (tmp_path / "ckpt_wavenet.pt").read_bytes() == b"antes"
     assert sorted(os.listdir(tmp_path)) == ["ckpt_wavenet.pt", "t.txt"]

@@ -1,4 +1,5 @@
 """06_gpt.py: el texto, cada pieza contra la de PyTorch, el entrenamiento y lo que pasa si se corta."""
+import functools
 import hashlib
 import itertools
 import math
@@ -18,7 +19,7 @@ import pytest
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
-from conftest import ENV, ROOT, SHARED, SMALL, command, one_line_error
+from conftest import ENV, ROOT, SHARED, SMALL, command, one_line_error, run_script, start
 from hypothesis import given, settings, strategies as st
 
 RESULT = re.compile(r"resultado train=(\S+) val=(\S+) test=- segundos=(\S+) tokens_s=(\S+) ckpt=(\S+)")
@@ -167,7 +168,7 @@ def test_dropout_keeps_the_mean_and_rests_in_evaluation(lesson, p):
 def test_no_position_sees_the_future_whatever_the_components(inside, small_text, flags):
     g = inside("06_gpt.py", *SMALL, "--data", small_text, "--steps", 0, *flags)
     model = shake(g["model"])
-    ids = g["ids"][:16][None]
+    ids = g["ids"][:16][None].long()
     for t in range(1, 16):
         changed = ids.clone()
         changed[0, t] = (changed[0, t] + 1) % g["V"]
@@ -192,7 +193,7 @@ def test_weight_decay_touches_matrices_alone(lesson):
 @pytest.mark.parametrize("length", [2, 16, 17, 18, 500, 2049, 2050])
 def test_evaluation_covers_the_whole_split(lesson, length):
     shake(lesson["model"])
-    ids, total = lesson["ids"][:length], 0.0
+    ids, total = lesson["ids"][:length].long(), 0.0
     for i in range(0, length - 1, 16):
         x = ids[i:min(i + 16, length - 1)]
         p = lesson["model"](x[None])[0].log_softmax(-1)
@@ -262,8 +263,7 @@ def unbroken(tmp_path_factory):
     """El punto de control de un entrenamiento de 300 pasos que nadie interrumpe, y su carpeta."""
     folder = tmp_path_factory.mktemp("entero")
     (folder / "t.txt").write_text((ROOT / "data" / "poesia.txt").read_text("utf-8")[:9_000], "utf-8")
-    subprocess.run(command("06_gpt.py", *LONG, "--data", "t.txt"), cwd=folder, env=ENV, check=True,
-                   capture_output=True)
+    run_script("06_gpt.py", *LONG, "--data", "t.txt", cwd=folder, real=True).check_returncode()
     return torch.load(folder / "ckpt.pt", weights_only=True), folder
 
 
@@ -283,8 +283,7 @@ def test_interrupted_and_resumed_ends_bit_for_bit_the_same(unbroken, tmp_path, r
     args = [*LONG, "--data", folder / "t.txt"]
     resume = []
     for _ in range(2):
-        p = subprocess.Popen(command("06_gpt.py", *args, *resume), cwd=tmp_path, env=ENV, text=True,
-                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        p = start("06_gpt.py", *args, *resume, cwd=tmp_path)
         for line in p.stdout:
             if line.startswith("8."):
                 break
@@ -373,8 +372,7 @@ def test_killed_while_saving_the_file_always_loads(small_text, tmp_path):
     p = None
     for _ in range(8):
         if p is None or p.poll() is not None:
-            p = subprocess.Popen([*command("06_gpt.py")[:1], "-c", SAVER, str(small_text), *SMALL],
-                                 cwd=tmp_path, env=ENV, stdout=subprocess.PIPE, text=True)
+            p = start("-c", SAVER, small_text, *SMALL, cwd=tmp_path, stderr=None)
             while p.stdout.readline() != "listo\n":
                 assert p.poll() is None
         end = time.time() + chance.uniform(0.05, 0.5)
@@ -406,7 +404,7 @@ def test_what_was_there_before_is_kept_once_as_bak(trained, ckpt, run, tmp_path)
 def test_a_file_too_large_for_the_disk_quota_changes_nothing(trained, ckpt, run, tmp_path):
     before = ckpt.read_bytes()
     done = run("06_gpt.py", *SMALL, "--data", trained / "versos.txt", "--steps", 2,
-               preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)))
+               preexec_fn=functools.partial(resource.setrlimit, resource.RLIMIT_FSIZE, (20_000, 20_000)))
     one_line_error(done, "no puedo guardar «ckpt.pt»", "--out")
     assert ckpt.read_bytes() == before and os.listdir(tmp_path) == ["ckpt.pt"]
 
@@ -552,9 +550,8 @@ def test_runs_from_another_folder_with_a_name_of_data(run):
 
 def test_on_a_terminal_one_line_rewrites_itself_and_never_wraps(small_text, tmp_path):
     master, slave = pty.openpty()
-    p = subprocess.Popen(command("06_gpt.py", *SMALL, "--data", small_text, "--steps", 30,
-                                 "--eval_interval", 15), cwd=tmp_path, env=ENV, stdout=slave,
-                         stderr=slave)
+    p = start("06_gpt.py", *SMALL, "--data", small_text, "--steps", 30, "--eval_interval", 15,
+              cwd=tmp_path, stdout=slave, stderr=slave)
     os.close(slave)
     out = b""
     while True:

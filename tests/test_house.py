@@ -1,12 +1,14 @@
 """Las reglas de la casa: cada lección se basta sola, y lo que se repite es idéntico a la letra."""
 import ast
 import collections
+import functools
 import re
+import resource
 import subprocess
 import sys
 
 import pytest
-from conftest import ENV, ROOT
+from conftest import ENV, ROOT, run_script
 
 SCRIPTS = sorted(ROOT.glob("*.py"))
 LESSONS = [path for path in SCRIPTS if re.match(r"0\d_", path.name)]
@@ -117,8 +119,7 @@ def in_a_kernel(script, folder, **constants):
         source, changed = re.subn(rf"^{name} = \S+", f"{name} = {value!r}", source, flags=re.M)
         assert changed == 1, name
     (folder / "cuaderno").write_text(source, "utf-8")
-    done = subprocess.run([sys.executable, "-c", KERNEL], cwd=folder, env=ENV, capture_output=True,
-                          encoding="utf-8")
+    done = run_script("-c", KERNEL, cwd=folder)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -131,3 +132,28 @@ def test_a_lesson_runs_whole_in_a_notebook_kernel(path, tmp_path):
     assert "resultado train=" in out or path.name < "02"
     if path.name == "06_gpt.py":
         assert len(in_a_kernel("sample.py", tmp_path, LENGTH=30)) == 31
+
+
+PROBE = """import os, resource, signal, sys, time
+print(sys.argv, __file__, sys.path[0], os.getcwd(), sorted(os.environ.items()))
+print(__name__, globals() is vars(sys.modules["__main__"]), resource.getrlimit(resource.RLIMIT_FSIZE))
+print([(s, signal.getsignal(s)) for s in signal.valid_signals()], os.listdir("/proc/self/fd"))
+for s in sys.stdin, sys.stdout, sys.stderr:
+    print(s.encoding, s.errors, s.isatty(), s.fileno(), "ñ→", file=sys.stderr)
+print(repr(sys.stdin.read()))
+"""
+ENDINGS = ["", "sys.exit()", "sys.exit(300)", "sys.exit('adiós')", "1 / 0", "1 /", "sys.stdout.close()",
+           "os.kill(os.getpid(), signal.SIGINT); time.sleep(9)", "os.kill(os.getpid(), signal.SIGKILL)",
+           "os.write(1, bytes(2000)); open('f', 'wb').write(bytes(2000))"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="fuera de Linux no se bifurca nada")
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_forked_script_is_the_script_that_a_new_interpreter_runs(run, tmp_path, ending):
+    """Lo que `run` bifurca ve, escribe y devuelve lo mismo que lo que arranca `real=True`."""
+    (tmp_path / "guion.py").write_text(PROBE + ending, "utf-8")
+    limit = functools.partial(resource.setrlimit, resource.RLIMIT_FSIZE, (1000, 1000))
+    for more in {}, {"env": {"PYTHONIOENCODING": "ascii:replace", "COLUMNS": "33"}, "preexec_fn": limit}:
+        with open(tmp_path / "guion.py") as a, open(tmp_path / "guion.py") as b:
+            forked = run(tmp_path / "guion.py", "á", "-b", stdin=a, **more)
+            assert vars(forked) == vars(run(tmp_path / "guion.py", "á", "-b", stdin=b, real=True, **more))

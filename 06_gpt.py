@@ -21,6 +21,7 @@ import hashlib
 import io
 import math
 import os
+import pickletools
 import re
 import shutil
 import signal
@@ -28,6 +29,7 @@ import sys
 import time
 import unicodedata
 import warnings
+import zipfile
 from collections import Counter
 from pathlib import Path
 
@@ -58,7 +60,10 @@ DROPOUT = 0.0         # fracción de activaciones que se apagan al entrenar
 RESIDUAL = True       # conexiones residuales: x + f(x) en vez de f(x)
 LAYER_NORM = True     # normalizar cada posición antes de cada capa
 FEED_FORWARD = True   # red de dos capas tras la atención
+ROTARY = False        # posiciones que giran preguntas y claves, en vez de sumarse a la entrada
+SQUARE = False        # elevar al cuadrado la ReLU del feed-forward
 LEARNING_RATE = 3e-3  # tasa de aprendizaje en su máximo
+MUON = 0.02           # tasa de Muon en las matrices de los bloques (0: AdamW también en ellas)
 WARMUP_STEPS = 100    # pasos en que la tasa sube desde cero; después baja en línea recta hasta cero
 WEIGHT_DECAY = 0.1    # decaimiento de los pesos, sólo en las matrices
 GRAD_CLIP = 1.0       # norma máxima del gradiente (0: sin límite)
@@ -162,9 +167,11 @@ for ok, why in [
      "enorme"),
     (DTYPE in ("", "float32", "bfloat16"), f"DTYPE es float32 o bfloat16, no «{DTYPE}»"),
     (N_EMBD % max(N_HEAD, 1) == 0, f"N_EMBD ({N_EMBD}) debe ser múltiplo de N_HEAD ({N_HEAD})"),
+    (not ROTARY or N_EMBD // N_HEAD % 2 == 0, "con ROTARY, N_EMBD / N_HEAD debe ser par"),
     (0 <= DROPOUT < 1, f"DROPOUT ({DROPOUT}) debe ser 0 o más, y menos de 1"),
-    (0 < LEARNING_RATE < 1e3 and 0 <= WEIGHT_DECAY < 1e3 and 0 <= GRAD_CLIP < math.inf,
-     "LEARNING_RATE debe ser positiva; WEIGHT_DECAY y GRAD_CLIP, cero o más"),
+    (0 < LEARNING_RATE < 1e3 and 0 <= WEIGHT_DECAY < 1e3 and 0 <= GRAD_CLIP < math.inf
+     and 0 <= MUON < 1e3, "LEARNING_RATE debe ser positiva; WEIGHT_DECAY, GRAD_CLIP y MUON, cero o "
+     "más"),
     (0 < TEMPERATURE < math.inf, f"TEMPERATURE ({TEMPERATURE}) debe ser positiva"),
     (len(train) > BLOCK_SIZE and len(val) > 1, f"«{DATA}» es corto: deja {len(train)} caracteres "
      f"para entrenar y BLOCK_SIZE es {BLOCK_SIZE}. Hace falta más texto o menos BLOCK_SIZE"),
@@ -215,6 +222,23 @@ added = (last_view(token(roma) + where) - last_view(token(mora) + where)).abs().
 assert without < 1e-6 and added > 1e-3
 print(f"\n3. «roma» y «mora» sin posiciones difieren en {without:.0e}; con ellas, en {added:.2f}")
 
+
+# Otra manera, de 2021 (constante ROTARY): girar cada pareja de canales de la pregunta y de la clave
+# un ángulo proporcional a su puesto. Su producto escalar sólo depende entonces de la distancia.
+def rotate(x):
+    """Gira los canales i, i + d/2 de `x` (..., T, d) un ángulo t / 10000^(2i/d). Su et al. 2021."""
+    T, d = x.shape[-2:]
+    speed = 10_000 ** (-torch.arange(0, d, 2, device=x.device) / d)             # (d / 2,)
+    angle = torch.arange(T, device=x.device)[:, None] * speed                   # (T, d / 2)
+    cos, sin, (a, b) = angle.cos(), angle.sin(), x.chunk(2, dim=-1)             # (..., T, d / 2)
+    return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
+
+
+q, k = torch.randn(2, 1, C).expand(2, T, C)                  # la misma pareja en todos los puestos
+scores = rotate(q) @ rotate(k).T                             # (T, T)
+assert torch.allclose(scores[1:, 1:], scores[:-1, :-1], atol=1e-4 * C)
+assert not torch.allclose(scores[0], scores[0, 0].expand(T), atol=1e-2)
+
 # %% 4. Una cabeza de atención
 # Cada posición emite una pregunta (query), una clave (key) y un valor (value). La nota de una
 # pareja es pregunta·clave, y el softmax de las notas reparte la media de los valores (ecuación 1).
@@ -249,9 +273,9 @@ assert abs(scores.var() - 1) < 0.1 and entropy > 0.75 * math.log(16)
 class MultiHeadAttention(nn.Module):
     """`n_head` cabezas en paralelo y la mezcla: (B, T, C) -> (B, T, C). Ecuación 2."""
 
-    def __init__(self, n_embd, n_head):
+    def __init__(self, n_embd, n_head, rotary=False):
         super().__init__()
-        self.n_head = n_head
+        self.n_head, self.rotary = n_head, rotary
         self.qkv = nn.Linear(n_embd, 3 * n_embd, bias=False)
         self.mix = nn.Linear(n_embd, n_embd)
 
@@ -262,6 +286,8 @@ class MultiHeadAttention(nn.Module):
 
     def forward(self, x):
         q, k, v = self.split(x)
+        if self.rotary:
+            q, k = rotate(q), rotate(k)
         if x.is_cuda:  # en la GPU, la de PyTorch: no llega a escribir las notas en la memoria
             y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         else:
@@ -278,12 +304,20 @@ assert torch.allclose(attention(*many.split(x)), fused, atol=1e-5)
 print("\n5. cuatro cabezas juntas = cuatro por separado = scaled_dot_product_attention de PyTorch")
 
 # %% 6. Pensar, sumar, normalizar y apagar
-# La atención reúne; la red feed-forward, igual en cada posición, piensa sobre lo reunido.
+# La atención reúne; la red feed-forward, igual en cada posición, piensa sobre lo reunido. Elevar su
+# ReLU al cuadrado (So et al. 2021, constante SQUARE) es gratis y aquí aprende algo más.
 class FeedForward(nn.Sequential):
     """Ensanchar por cuatro, ReLU y volver: (..., C) -> (..., C)."""
 
-    def __init__(self, n_embd):
-        super().__init__(nn.Linear(n_embd, 4 * n_embd), nn.ReLU(), nn.Linear(4 * n_embd, n_embd))
+    def __init__(self, n_embd, square=False):
+        super().__init__(nn.Linear(n_embd, 4 * n_embd), nn.ReLU(inplace=True),
+                         nn.Linear(4 * n_embd, n_embd))
+        self.square = square
+
+    def forward(self, x):
+        up, relu, down = self
+        y = relu(up(x))                                      # (..., 4 * C)
+        return down(y.square() if self.square else y)
 
 
 # Apilados, cada bloque atenúa el gradiente que le llega, y al primero apenas le toca. La conexión
@@ -350,9 +384,9 @@ class Block(nn.Module):
     def __init__(self):
         super().__init__()
         self.norm_1 = nn.LayerNorm(N_EMBD) if LAYER_NORM else nn.Identity()
-        self.attention = MultiHeadAttention(N_EMBD, N_HEAD)
+        self.attention = MultiHeadAttention(N_EMBD, N_HEAD, ROTARY)
         self.norm_2 = nn.LayerNorm(N_EMBD) if LAYER_NORM and FEED_FORWARD else nn.Identity()
-        self.feed_forward = FeedForward(N_EMBD) if FEED_FORWARD else None
+        self.feed_forward = FeedForward(N_EMBD, SQUARE) if FEED_FORWARD else None
         self.dropout = Dropout(DROPOUT)
 
     def forward(self, x):
@@ -370,7 +404,7 @@ class GPT(nn.Module):
     def __init__(self):
         super().__init__()
         self.token = nn.Embedding(V, N_EMBD)
-        self.position = nn.Embedding(BLOCK_SIZE, N_EMBD)
+        self.position = None if ROTARY else nn.Embedding(BLOCK_SIZE, N_EMBD)
         self.dropout = Dropout(DROPOUT)
         self.blocks = nn.Sequential(*[Block() for _ in range(N_LAYER)])
         self.norm = nn.LayerNorm(N_EMBD) if LAYER_NORM else nn.Identity()
@@ -384,7 +418,9 @@ class GPT(nn.Module):
                     nn.init.zeros_(layer.bias)
 
     def forward(self, ids):
-        x = self.token(ids) + self.position.weight[:ids.size(1)]       # (B, T, C)
+        x = self.token(ids)                                            # (B, T, C)
+        if self.position:
+            x = x + self.position.weight[:ids.size(1)]                 # (B, T, C) + (T, C)
         x = self.norm(self.blocks(self.dropout(x)))                    # (B, T, C)
         return self.head(x)                                            # (B, T, V)
 
@@ -435,8 +471,9 @@ try:
     if COMPILE:
         model.compile()
         nll(model, *batch(train, 0))
-except Exception as e:  # aquí fallan la memoria, el dispositivo y el compilador, cada cual a su modo
-    sys.exit(f"error: no puedo montar el modelo en «{DEVICE}»: {str(e).strip().splitlines()[0]}")
+except Exception as e:  # la memoria, el dispositivo y el compilador fallan cada cual a su modo
+    reason = f"{type(e).__name__}: {e}".splitlines()[0]
+    sys.exit(f"error: no puedo montar el modelo en «{DEVICE}»: {reason}")
 DTYPE = DTYPE or ("bfloat16" if fast else "float32")
 parts = {}
 for name, w in model.named_parameters():
@@ -487,13 +524,28 @@ def load(path):
     try:
         with open(path, "rb") as f, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch avisa, en inglés, de lo que no reconoce
-            checkpoint = torch.load(io.BytesIO(f.read()), "cpu", weights_only=True)
+            raw = f.read()
+            with zipfile.ZipFile(io.BytesIO(raw)) as z:      # nada que al leerlo crezca o actúe
+                if sum(part.file_size for part in z.infolist()) > len(raw):
+                    raise ValueError("comprimido")
+                for pkl in (name for name in z.namelist() if name.endswith(".pkl")):
+                    for code, called, _ in pickletools.genops(z.read(pkl)):
+                        if code.name == "GLOBAL" and not re.fullmatch(
+                                r"torch \w+Storage|torch._utils _rebuild_tensor_v2|"
+                                r"collections OrderedDict", called):
+                            raise ValueError(called)
+            checkpoint = torch.load(io.BytesIO(raw), "cpu", weights_only=True)
         kinds = {"model": str, "config": dict, "chars": str, "weights": dict}
-        if checkpoint["format"] != 1 or any(type(checkpoint[k]) != t for k, t in kinds.items()):
+        if (checkpoint["format"] != 1 or any(type(checkpoint[k]) != t for k, t in kinds.items())
+                or not checkpoint["model"].isprintable()):
             sys.exit(f"error: «{path}» no es un punto de control de este curso y formato")
+        if any(type(v) not in (int, bool) and k != "dilations"
+               for k, v in checkpoint["config"].items()):
+            sys.exit(f"error: «{path}» no se puede usar: su configuración no tiene sentido")
         for name, w in checkpoint["weights"].items():
-            if w.dtype != torch.float32 or not w.is_contiguous() or not w.isfinite().all():
-                sys.exit(f"error: en «{path}» el tensor {name} no lleva números válidos")
+            if (not name.isprintable() or w.dtype != torch.float32 or not w.is_contiguous()
+                    or not 0 < w.nbytes <= len(raw) or not w.isfinite().all()):
+                sys.exit(f"error: en «{path}» el tensor {name!r} no lleva números válidos")
         return checkpoint
     except OSError as e:
         reason = "no existe" if e.errno == errno.ENOENT else f"no se deja leer ({e.strerror})"
@@ -537,17 +589,55 @@ def finite(loss, step):
     return loss
 
 
-# %% 8. Entrenar
-# AdamW con decaimiento sólo en las matrices; la tasa sube, y luego baja en línea recta hasta cero.
-# Cada EVAL_INTERVAL pasos se mide la pérdida sobre las dos partes enteras y se guarda. El modelo
-# que vale es el mejor en validación: el último puede haberse aprendido el texto de memoria.
-matrices = [w for w in model.parameters() if w.dim() == 2]
+# %% 8. Dos maneras de dar el paso: AdamW y Muon
+# AdamW divide cada número del gradiente por su tamaño habitual. Muon (2024) mira la matriz entera:
+# el gradiente tira casi todo en unas pocas direcciones, y él da el mismo paso en todas. Para eso
+# cambia sus valores singulares por otros cercanos a 1, sin calcularlos: con un polinomio impar.
+def orthogonal(x):
+    """`x` (r, c) con valores singulares entre 0.6 y 1.3, salvo los ínfimos. Jordan et al. 2024."""
+    y = x if len(x) <= x.size(1) else x.T                    # (menor, mayor)
+    y = y / (y.norm() + 1e-7)
+    for _ in range(4):
+        a = y @ y.T
+        y = 3.4445 * y + (-4.7750 * a + 2.0315 * a @ a) @ y
+    return y if len(x) <= x.size(1) else y.T
+
+
+class Muon(torch.optim.Optimizer):
+    """Descenso con momento de Nesterov y paso ortogonal, para matrices. Jordan et al. 2024."""
+
+    def __init__(self, matrices, lr, momentum=0.95):
+        super().__init__(matrices, {"lr": lr, "momentum": momentum})
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            for w in group["params"]:
+                mean = self.state[w].setdefault("mean", torch.zeros_like(w))
+                mean.lerp_(w.grad, 1 - group["momentum"])
+                step = orthogonal(w.grad.lerp(mean, group["momentum"]))
+                w.sub_(group["lr"] * max(1, len(w) / w.size(1))**0.5 * step)
+
+
+values = torch.linalg.svdvals(orthogonal(torch.randn(64, 256)))
+assert 0.6 < values.min() and values.max() < 1.3
+print(f"\n8. valores singulares del paso de Muon: de {values.min():.2f} a {values.max():.2f}")
+blocks = [w for w in model.blocks.parameters() if w.dim() == 2 and MUON]
+others = [w for w in model.parameters() if w.dim() == 2 and w not in set(blocks)]
 vectors = [w for w in model.parameters() if w.dim() == 1]
-optimizer = torch.optim.AdamW([{"params": matrices, "weight_decay": WEIGHT_DECAY},
-                               {"params": vectors, "weight_decay": 0.0}],
-                              lr=LEARNING_RATE, betas=(0.9, 0.99), fused=True)
+optimizers = [(torch.optim.AdamW([{"params": others, "weight_decay": WEIGHT_DECAY},
+                                  {"params": vectors, "weight_decay": 0.0}],
+                                 betas=(0.9, 0.99), fused=True), LEARNING_RATE)]
+if blocks:
+    optimizers.append((Muon(blocks, MUON), MUON))
+
+# %% 9. Entrenar
+# La tasa sube, y luego baja en línea recta hasta cero. Cada EVAL_INTERVAL pasos se mide la pérdida
+# sobre las dos partes enteras y se guarda. El modelo que vale es el mejor en validación: el último
+# puede haberse aprendido el texto de memoria.
 config = {name: globals()[name.upper()] for name in (
-    "block_size", "n_embd", "n_head", "n_layer", "residual", "layer_norm", "feed_forward")}
+    "block_size", "n_embd", "n_head", "n_layer", "residual", "layer_norm", "feed_forward",
+    "rotary", "square")}
 state = {"step": 0, "seconds": 0.0, "seed": SEED, "dtype": DTYPE, "history": [], "best": None,
          "text": hashlib.sha256(text.encode()).hexdigest()}
 if RESUME:
@@ -556,13 +646,27 @@ if RESUME:
         saved = checkpoint["training"]
         if (checkpoint["config"], saved["text"]) != (config, state["text"]):
             sys.exit(f"error: «{RESUME}» es de otro texto o de otro modelo, y así no puede seguir: "
-                     f"{checkpoint.get('data')}, {checkpoint['config']}")
-        model.load_state_dict(saved["weights"])
-        optimizer.load_state_dict(saved["optimizer"])
+                     f"{checkpoint.get('data')!r}, {checkpoint['config']}")
         state = {name: saved[name] for name in state}
-    except (KeyError, TypeError, ValueError, RuntimeError):
+        for weights in (state["best"] or saved)["weights"], saved["weights"]:
+            model.load_state_dict(weights)
+        for (optimizer, _), memory in zip(optimizers, saved["optimizers"], strict=True):
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": memory})
+            kept = {"mean"} if isinstance(optimizer, Muon) else {"step", "exp_avg", "exp_avg_sq"}
+            for w in (w for group in optimizer.param_groups for w in group["params"]):
+                found = optimizer.state[w]
+                if set(found) != kept or any(found[k].shape != w.shape for k in kept - {"step"}):
+                    raise ValueError("memoria del optimizador")
+        best = state["best"] or {"step": 0, "train": 0.0, "val": 0.0}
+        if ([type(state[k]) for k in ("step", "seconds", "seed", "history", "dtype")]
+                + [type(best[k]) for k in ("step", "train", "val")]
+                != [int, float, int, list, str, int, float, float]
+                or not (state["step"] > 0 <= state["seed"] < 2**31)
+                or any(type(h["step"]) != int for h in state["history"])
+                or state["dtype"] not in ("float32", "bfloat16")):
+            raise ValueError("estado")
+    except Exception:  # un fichero dañado puede fallar de cualquier manera
         sys.exit(f"error: «{RESUME}» no guarda un entrenamiento completo que se pueda seguir")
-    optimizer.param_groups[0]["weight_decay"] = WEIGHT_DECAY
     SEED, DTYPE = state["seed"], state["dtype"]
 
 
@@ -602,8 +706,8 @@ def check_up(due):
     save({"format": 1, "model": "gpt", "config": config, "chars": chars,
           "weights": best["weights"], "data": Path(DATA).name, "step": best["step"],
           "train_loss": best["train"], "val_loss": best["val"],
-          "training": {**state, "weights": now["weights"], "optimizer": optimizer.state_dict()}},
-         OUT)
+          "training": {**state, "weights": now["weights"],
+                       "optimizers": [o.state_dict()["state"] for o, _ in optimizers]}}, OUT)
     transient("")
     print(f"   paso {now['step']:5d}   train {now['train']:.4f}   val {now['val']:.4f}"
           + ("" if best is now else f"   (vale el del paso {best['step']})"), flush=True)
@@ -623,24 +727,24 @@ if world > 1:
     sys.excepthook = lambda kind, e, trace: rank or print(
         f"error: se ha perdido otro de los procesos en el paso {state['step'] + 1}. Lo último "
         f"guardado queda como estaba: sigue con --resume {OUT}", file=sys.stderr)
-print(f"\n8. {STEPS - state['step']} pasos de {BATCH_SIZE * world} x {BLOCK_SIZE} caracteres en "
+print(f"\n9. {STEPS - state['step']} pasos de {BATCH_SIZE * world} x {BLOCK_SIZE} caracteres en "
       f"«{DEVICE}», {DTYPE}" + f", {world} procesos" * (world > 1))
 if 0 < EVAL_CHARS < len(train):
-    print(f"   cada evaluación mide {EVAL_CHARS} de los {len(train)} caracteres de entrenar, "
-          "repartidos; --eval_chars 0 los mide todos")
+    print(f"   cada evaluación mide {EVAL_CHARS} de los {len(train)} caracteres de entrenar,\n"
+          "   repartidos por igual; --eval_chars 0 los mide todos")
 signal.signal(signal.SIGINT, stop)
 tick = time.perf_counter()
 for step in range(state["step"], STEPS):
-    rate = LEARNING_RATE * min((step + 1) / (WARMUP_STEPS + 1),
-                               (STEPS - step) / max(STEPS - WARMUP_STEPS, 1))
-    for group in optimizer.param_groups:
-        group["lr"] = rate
+    height = min((step + 1) / (WARMUP_STEPS + 1), (STEPS - step) / max(STEPS - WARMUP_STEPS, 1))
     loss = nll(parallel.train(), *batch(train, step * world + rank))
-    optimizer.zero_grad()
+    model.zero_grad()
     loss.backward()
     if GRAD_CLIP:
         nn.utils.clip_grad_norm_(model.parameters(), GRAD_CLIP)
-    optimizer.step()
+    for optimizer, peak in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = peak * height
+        optimizer.step()
     state["step"] = step + 1
     due = (step + 1) % EVAL_INTERVAL == 0 or step + 1 == STEPS
     if step % watch and not due:
@@ -669,7 +773,7 @@ if world > 1:
 if best:
     model.load_state_dict(best["weights"])
 
-# %% 9. ¿Qué ha aprendido?
+# %% 10. ¿Qué ha aprendido?
 # La pérdida dice poco sola: hay que compararla con la de contar caracteres y parejas. Y leer lo
 # que escribe: cuántas palabras existen, y si el pasaje más largo que copia es corto (aprender) o
 # largo (recitar).
@@ -718,7 +822,7 @@ def longest_copy(words, source):
     return best
 
 
-print("\n9. pérdida en validación, en nats y en bits por carácter")
+print("\n10. pérdida en validación, en nats y en bits por carácter")
 table = {"a ciegas": math.log(V), "contar caracteres": counted_loss(1),
          "contar parejas": counted_loss(2), "este modelo": best["val"] if best else first}
 for label, value in table.items():

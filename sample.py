@@ -23,12 +23,14 @@ import argparse
 import errno
 import io
 import math
+import pickletools
 import re
 import signal
 import sys
 import time
 import unicodedata
 import warnings
+import zipfile
 from pathlib import Path
 
 import torch
@@ -224,6 +226,8 @@ def wavenet(w, c, ids, memory=None):
 def wavenet_shapes(c, V):
     """Nombre y forma de cada peso de un WaveNet de configuración `c` y vocabulario `V`."""
     C, H, L, skip = c["n_embd"], c["n_hidden"], len(c["dilations"]), c["skip"]
+    if not all(type(d) is int and 0 < d < 10_000 for d in c["dilations"]):
+        raise ValueError("dilations")
     yield from [("token.weight", (V, C)), ("head.weight", (V, 2 * C if skip else C)),
                 ("head.bias", (V,))]
     for i in range(L):
@@ -267,7 +271,7 @@ def absorb(w, norm, name):
 
 
 def prepare(w, c):
-    """Las cuatro capas lineales de cada bloque, y la de salida: lista de listas de (bias, pesos)."""
+    """Las capas lineales de cada bloque, y la de salida: lista de listas de (bias, pesos)."""
     layers, scale = [], w["head.weight"].new_ones(3 * c["n_embd"])
     scale[:c["n_embd"]] = (c["n_embd"] // c["n_head"])**-0.5
     for block in (f"blocks.{i}." for i in range(c["n_layer"])):
@@ -277,6 +281,15 @@ def prepare(w, c):
             layers[-1] += [absorb(w, block + "norm_2", block + "feed_forward.0"),
                            absorb(w, "", block + "feed_forward.2")]
     return layers + [[absorb(w, "norm", "head")]]
+
+
+def rotate(x, start):
+    """Gira cada pareja de canales de `x` (..., m, d) según su posición, desde `start` (ROTARY)."""
+    m, d = x.shape[-2:]
+    speed = 10_000 ** (-torch.arange(0, d, 2, device=x.device) / d)               # (d / 2,)
+    angle = torch.arange(start, start + m, device=x.device)[:, None] * speed      # (m, d / 2)
+    cos, sin, (a, b) = angle.cos(), angle.sin(), x.chunk(2, dim=-1)
+    return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
 
 
 def gpt(w, c, ids, memory=None):
@@ -294,11 +307,13 @@ def gpt(w, c, ids, memory=None):
                   "layers": memory["layers"] if memory else prepare(w, c)}
     a, b = memory["seen"], n - memory["start"]               # se calculan las posiciones a..b-1
     m, norm = b - a, (lambda x: F.layer_norm(x, (C,))) if c["layer_norm"] else lambda x: x
-    x = F.embedding(ids[:, memory["start"] + a:], w["token.weight"]) + w["position.weight"][a:b]
-    x = x.reshape(K * m, C)
+    x = F.embedding(ids[:, memory["start"] + a:], w["token.weight"])              # (K, m, C)
+    x = (x if c["rotary"] else x + w["position.weight"][a:b]).view(K * m, C)
     for (qkv, mix, *feed_forward), past in zip(memory["layers"], memory["past"]):
         y = torch.addmm(qkv[0], norm(x), qkv[1])                                  # (K * m, 3 * C)
         y = y.view(K, m, 3, H, d).permute(2, 0, 3, 1, 4).reshape(3, K * H, m, d)
+        if c["rotary"]:
+            y[:2] = rotate(y[:2], a)
         past[:, :, a:b] = y[1:]
         keys, values = past[:, :, :b].unbind()                                    # (K * H, b, d)
         scores = torch.bmm(y[0], keys.mT)                                         # (K * H, m, b)
@@ -310,7 +325,8 @@ def gpt(w, c, ids, memory=None):
         x = x + y if c["residual"] else y
         if feed_forward:
             (up_bias, up), (down_bias, down) = feed_forward
-            y = torch.addmm(down_bias, torch.addmm(up_bias, norm(x), up).relu_(), down)
+            y = torch.addmm(up_bias, norm(x), up).relu_()                         # (K * m, 4 * C)
+            y = torch.addmm(down_bias, y.square() if c["square"] else y, down)
             x = x + y if c["residual"] else y
     memory["seen"] = b
     bias, head = memory["layers"][-1][0]
@@ -320,9 +336,11 @@ def gpt(w, c, ids, memory=None):
 def gpt_shapes(c, V):
     """Nombre y forma de cada peso de un GPT de configuración `c` y vocabulario `V`, uno a uno."""
     C = c["n_embd"]
-    norm = lambda name: [(name + ".weight", (C,)), (name + ".bias", (C,))] * c["layer_norm"]
-    yield from [("token.weight", (V, C)), ("position.weight", (c["block_size"], C)),
-                ("head.weight", (V, C)), ("head.bias", (V,)), *norm("norm")]
+    norm = lambda name: [(name + ".weight", (C,)), (name + ".bias", (C,))] * bool(c["layer_norm"])
+    yield from [("token.weight", (V, C)), ("head.weight", (V, C)), ("head.bias", (V,)),
+                *norm("norm")]
+    if not c["rotary"]:
+        yield "position.weight", (c["block_size"], C)
     for i in range(c["n_layer"]):
         part = f"blocks.{i}.attention."
         yield from [(part + "qkv.weight", (3 * C, C)), (part + "mix.weight", (C, C)),
@@ -337,7 +355,7 @@ def gpt_shapes(c, V):
 # La prueba: un GPT diminuto, de ventana 6, escribe 20 caracteres con memoria; en cada paso, las
 # notas son las de calcular entera, sin memoria, la ventana que esté mirando.
 tiny = {"block_size": 6, "n_embd": 8, "n_head": 2, "n_layer": 2, "residual": True,
-        "layer_norm": True, "feed_forward": True}
+        "layer_norm": True, "feed_forward": True, "rotary": False, "square": False}
 rng = torch.Generator().manual_seed(0)
 w = {name: torch.randn(shape, generator=rng) for name, shape in gpt_shapes(tiny, 5)}
 text, memory, computed = torch.randint(5, (3, 20), generator=rng), None, 0
@@ -359,13 +377,28 @@ def load(path):
     try:
         with open(path, "rb") as f, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch avisa, en inglés, de lo que no reconoce
-            checkpoint = torch.load(io.BytesIO(f.read()), "cpu", weights_only=True)
+            raw = f.read()
+            with zipfile.ZipFile(io.BytesIO(raw)) as z:      # nada que al leerlo crezca o actúe
+                if sum(part.file_size for part in z.infolist()) > len(raw):
+                    raise ValueError("comprimido")
+                for pkl in (name for name in z.namelist() if name.endswith(".pkl")):
+                    for code, called, _ in pickletools.genops(z.read(pkl)):
+                        if code.name == "GLOBAL" and not re.fullmatch(
+                                r"torch \w+Storage|torch._utils _rebuild_tensor_v2|"
+                                r"collections OrderedDict", called):
+                            raise ValueError(called)
+            checkpoint = torch.load(io.BytesIO(raw), "cpu", weights_only=True)
         kinds = {"model": str, "config": dict, "chars": str, "weights": dict}
-        if checkpoint["format"] != 1 or any(type(checkpoint[k]) != t for k, t in kinds.items()):
+        if (checkpoint["format"] != 1 or any(type(checkpoint[k]) != t for k, t in kinds.items())
+                or not checkpoint["model"].isprintable()):
             sys.exit(f"error: «{path}» no es un punto de control de este curso y formato")
+        if any(type(v) not in (int, bool) and k != "dilations"
+               for k, v in checkpoint["config"].items()):
+            sys.exit(f"error: «{path}» no se puede usar: su configuración no tiene sentido")
         for name, w in checkpoint["weights"].items():
-            if w.dtype != torch.float32 or not w.is_contiguous() or not w.isfinite().all():
-                sys.exit(f"error: en «{path}» el tensor {name} no lleva números válidos")
+            if (not name.isprintable() or w.dtype != torch.float32 or not w.is_contiguous()
+                    or not 0 < w.nbytes <= len(raw) or not w.isfinite().all()):
+                sys.exit(f"error: en «{path}» el tensor {name!r} no lleva números válidos")
         return checkpoint
     except OSError as e:
         reason = "no existe" if e.errno == errno.ENOENT else f"no se deja leer ({e.strerror})"
@@ -402,8 +435,9 @@ def rebuild(path):
                 sys.exit(f"{wrong}el peso {name} debería ser {shape} y es {found}")
             expected.add(name)
         logits, _ = forward(w, c, torch.zeros(1, 1, dtype=torch.long))
-    except (KeyError, TypeError, ValueError, ZeroDivisionError, RuntimeError) as e:
-        sys.exit(f"{wrong}su configuración no tiene sentido ({type(e).__name__}: {e})")
+    except Exception as e:  # una configuración absurda puede fallar de cualquier manera
+        reason = f"{type(e).__name__}: {e}".splitlines()[0]
+        sys.exit(f"{wrong}su configuración no tiene sentido ({reason})")
     if set(w) > expected or len(set(chars)) < len(chars):
         extra = ", ".join(sorted(set(w) - expected)) or "caracteres repetidos"
         sys.exit(f"{wrong}le sobra algo: {extra}")
@@ -451,8 +485,8 @@ try:
             logits, memory = forward(w, config, ids[:, :n], memory)
             ids[:, n] = draw(probabilities(logits.cpu(), TEMPERATURE, TOP_K), rng)
             print(chars[ids[0, n]], end="", flush=True)
-except RuntimeError as e:
-    sys.exit(f"error: no cabe en la memoria; prueba con menos --num ({str(e).splitlines()[0]})")
+except (RuntimeError, MemoryError) as e:
+    sys.exit(f"error: no cabe en la memoria; prueba con menos --num ({type(e).__name__})")
 seconds = time.perf_counter() - tick
 print(flush=True)
 for k, row in enumerate(ids[1:, len(start):].tolist(), 2):

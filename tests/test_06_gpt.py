@@ -164,7 +164,8 @@ def test_dropout_keeps_the_mean_and_rests_in_evaluation(lesson, p):
 
 @pytest.mark.parametrize("flags", [
     [], ["--no-residual"], ["--no-layer_norm"], ["--no-feed_forward"], ["--n_head", "1"],
-    ["--n_layer", "0"], ["--no-residual", "--no-layer_norm", "--no-feed_forward"]])
+    ["--n_layer", "0"], ["--rotary", "--square"],
+    ["--no-residual", "--no-layer_norm", "--no-feed_forward"]])
 def test_no_position_sees_the_future_whatever_the_components(inside, small_text, flags):
     g = inside("06_gpt.py", *SMALL, "--data", small_text, "--steps", 0, *flags)
     model = shake(g["model"])
@@ -184,10 +185,47 @@ def test_parameters_are_counted_by_part_and_sum_up(inside, small_text, capsys):
 
 
 def test_weight_decay_touches_matrices_alone(lesson):
-    decayed, rest = lesson["optimizer"].param_groups
-    assert decayed["weight_decay"] > 0 == rest["weight_decay"]
+    (adam, rate), (muon, _) = lesson["optimizers"]
+    decayed, rest = adam.param_groups
+    assert decayed["weight_decay"] > 0 == rest["weight_decay"] and rate == lesson["LEARNING_RATE"]
     assert {w.dim() for w in decayed["params"]} == {2} and {w.dim() for w in rest["params"]} == {1}
-    assert len(decayed["params"]) + len(rest["params"]) == len(list(lesson["model"].parameters()))
+    known = [*decayed["params"], *rest["params"], *muon.param_groups[0]["params"]]
+    assert sorted(map(id, known)) == sorted(map(id, lesson["model"].parameters()))
+    inside = [w for w in lesson["model"].blocks.parameters() if w.dim() == 2]
+    assert list(map(id, muon.param_groups[0]["params"])) == list(map(id, inside))
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (48, 16), (16, 64)])
+def test_muon_steps_as_torchs_own(lesson, shape):
+    """torch.optim.Muon hace la misma cuenta en bfloat16: de ahí la tolerancia."""
+    torch.manual_seed(0)
+    ours, theirs = (nn.Parameter(torch.zeros(shape)) for _ in range(2))
+    a = lesson["Muon"]([ours], 0.1)
+    b = torch.optim.Muon([theirs], lr=0.1, weight_decay=0.0)
+    for _ in range(4):
+        ours.grad = torch.randn(shape)
+        theirs.grad = ours.grad.clone()
+        a.step(), b.step()
+    assert (ours - theirs).norm() < 0.03 * theirs.norm()
+
+
+def test_orthogonal_keeps_the_singular_vectors(lesson):
+    torch.manual_seed(0)
+    x = torch.randn(16, 40)
+    u, _, v = torch.linalg.svd(x, full_matrices=False)
+    inner = u.T @ lesson["orthogonal"](x) @ v.T              # diagonal: los mismos vectores
+    assert (inner - inner.diagonal().diag()).abs().max() < 1e-3
+    assert 0.6 < inner.diagonal().min() and inner.diagonal().max() < 1.3
+    assert torch.allclose(lesson["orthogonal"](x.T), lesson["orthogonal"](x).T, atol=1e-5)
+
+
+def test_rotated_scores_depend_on_the_distance_alone(lesson):
+    torch.manual_seed(0)
+    q, k = torch.randn(2, 1, 8).expand(2, 20, 8)
+    scores = lesson["rotate"](q) @ lesson["rotate"](k).T
+    for i, j in itertools.product(range(19), range(19)):
+        assert math.isclose(scores[i, j], scores[i + 1, j + 1], abs_tol=1e-4)
+    assert torch.allclose(lesson["rotate"](q).norm(dim=1), q.norm(dim=1), atol=1e-5)
 
 
 @pytest.mark.parametrize("length", [2, 16, 17, 18, 500, 2049, 2050])
@@ -228,7 +266,8 @@ def test_checkpoint_keeps_the_contract_and_the_result_line(trained):
     c = torch.load(trained / "ckpt.pt", weights_only=True)
     assert c["format"] == 1 and c["model"] == "gpt" and c["data"] == "versos.txt"
     assert c["config"] == {"block_size": 16, "n_embd": 16, "n_head": 2, "n_layer": 2,
-                           "residual": True, "layer_norm": True, "feed_forward": True}
+                           "residual": True, "layer_norm": True, "feed_forward": True,
+                           "rotary": False, "square": False}
     assert list(c["chars"]) == sorted(set((trained / "versos.txt").read_text("utf-8")))
     assert all(w.dtype == torch.float32 and w.device.type == "cpu" for w in c["weights"].values())
     out = (trained / "salida.txt").read_text("utf-8")
@@ -511,7 +550,7 @@ def test_resuming_with_other_constants_is_refused(trained, ckpt, inside, tmp_pat
     assert ckpt.read_bytes() == before
 
 
-@pytest.mark.parametrize("key", ["weights", "optimizer", "best", "seed", "text", None])
+@pytest.mark.parametrize("key", ["weights", "optimizers", "best", "seed", "text", None])
 def test_resuming_from_an_incomplete_checkpoint_is_refused(trained, ckpt, inside, key):
     c = torch.load(ckpt, weights_only=True)
     if key:

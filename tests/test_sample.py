@@ -31,7 +31,8 @@ def sampler(trained, tmp_path_factory):
 # --- las notas
 
 COMPONENTS = [[], ["--no-residual"], ["--no-layer_norm"], ["--no-feed_forward"], ["--n_layer", "0"],
-              ["--n_head", "1"], ["--block_size", "1"], ["--block_size", "7"],
+              ["--n_head", "1"], ["--block_size", "1"], ["--block_size", "7"], ["--rotary"],
+              ["--square"],
               ["--no-residual", "--no-layer_norm", "--no-feed_forward"]]
 
 
@@ -61,7 +62,7 @@ def test_logits_are_the_lessons_with_and_without_cache_and_past_the_window(
 
 def test_each_character_costs_at_most_two_positions(sampler):
     config = {"block_size": 16, "n_embd": 4, "n_head": 1, "n_layer": 1, "residual": True,
-              "layer_norm": False, "feed_forward": False}
+              "layer_norm": False, "feed_forward": False, "rotary": False, "square": False}
     w = {name: torch.randn(shape) for name, shape in sampler["gpt_shapes"](config, 3)}
     ids, memory, positions = torch.zeros(1, 400, dtype=torch.long), None, 0
     for n in range(1, 401):
@@ -182,7 +183,7 @@ def test_generated_pairs_follow_the_model(run, tmp_path):
     """Un GPT sin bloques es un bigrama: lo sorteado debe seguir sus probabilidades."""
     torch.manual_seed(0)
     config = {"block_size": 1, "n_embd": 3, "n_head": 1, "n_layer": 0, "residual": True,
-              "layer_norm": False, "feed_forward": False}
+              "layer_norm": False, "feed_forward": False, "rotary": False, "square": False}
     w = {"token.weight": torch.eye(3), "position.weight": torch.zeros(1, 3),
          "head.weight": torch.randn(3, 3), "head.bias": torch.zeros(3)}
     torch.save({"format": 1, "model": "gpt", "config": config, "chars": "abc", "weights": w},

@@ -749,19 +749,19 @@ for step in range(state["step"], STEPS):
     due = (step + 1) % EVAL_INTERVAL == 0 or step + 1 == STEPS
     if step % watch and not due:
         continue
-    surprise = loss.item()
+    surprise, halt = loss.item(), stopping
     if world > 1:                                            # la media, y si alguno quiere parar
-        news = torch.tensor([surprise / world, stopping], device=DEVICE)
+        news = torch.tensor([surprise / world, halt], device=DEVICE)
         dist.all_reduce(news)
-        surprise, stopping = news[0].item(), news[1].item() > 0
+        surprise, halt = news[0].item(), news[1].item() > 0
     finite(surprise, step + 1)
     state["seconds"] += time.perf_counter() - tick
     pace = state["seconds"] / state["step"]                  # segundos por paso
     progress(step + 1, STEPS, surprise, BATCH_SIZE * world * BLOCK_SIZE / pace,
              (STEPS - step - 1) * pace)
-    if (due or stopping) and rank == 0:
+    if (due or halt) and rank == 0:
         best = check_up(due)
-    if stopping:
+    if halt or stopping and world == 1:
         print(f"   interrumpido en el paso {step + 1} y guardado: sigue con --resume {OUT}")
         break
     tick = time.perf_counter()

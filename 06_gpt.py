@@ -463,6 +463,7 @@ DEVICE = DEVICE or ("cuda" if torch.cuda.is_available() else
                     "mps" if torch.backends.mps.is_available() else "cpu")
 if world > 1 and DEVICE == "cuda":
     DEVICE = f"cuda:{os.environ['LOCAL_RANK']}"
+    torch.cuda.set_device(DEVICE)
 torch.manual_seed(SEED)
 try:
     model = GPT().to(DEVICE)
@@ -553,6 +554,28 @@ def load(path):
     except Exception:  # un fichero dañado puede fallar de cualquier manera
         sys.exit(f"error: «{path}» está dañado o no es un punto de control. Si hay un {path}.bak, "
                  "es el anterior")
+
+
+# %% Figuras, sólo si se piden: --plot CARPETA
+if PLOT:
+    try:
+        Path(PLOT).mkdir(parents=True, exist_ok=True)
+        import matplotlib.pyplot as plt
+    except ImportError:
+        sys.exit("error: PLOT pide matplotlib, y no está: pip install matplotlib")
+    except OSError as e:
+        sys.exit(f"error: no se puede escribir en «{PLOT}» ({e.strerror}). Elige otra con --plot")
+
+
+def figure(name):
+    """Guarda en PLOT la figura en curso como `name`.png, y la cierra."""
+    path = Path(PLOT) / f"{name}.png"
+    try:
+        plt.savefig(path, dpi=150, bbox_inches="tight")
+    except OSError as e:
+        sys.exit(f"error: no puedo guardar «{path}» ({e.strerror}). Elige otra carpeta con --plot")
+    plt.close()
+    print(f"   figura: {path}")
 
 
 # %% Una línea que se reescribe
@@ -839,6 +862,65 @@ print("\n   " + sample.strip().replace("\n", "\n   ") + "\n")
 print(f"   palabras que existen en el texto: {sum(w in known for w in words)} de {len(words)}")
 print(f"   pasaje más largo copiado del texto: {len(copied)} palabras, «{' '.join(copied)}»")
 tokens_s = state["step"] * BATCH_SIZE * world * BLOCK_SIZE / max(state["seconds"], 1e-9)
+
+# %% 11. ¿Dónde mira?
+# Con la matriz identidad por valores, la atención devuelve sus propios pesos. Hay cabezas que miran
+# a la letra de al lado y otras que buscan lejos, sin que nadie se lo haya pedido.
+@torch.no_grad()
+def attention_maps(ids):
+    """Pesos de atención de cada bloque y cabeza al leer `ids` (T,): lista de (H, T, T)."""
+    inputs = []                                              # lo que entra en cada atención
+    hooks = [block.attention.register_forward_pre_hook(lambda layer, x: inputs.append((layer, *x)))
+             for block in model.eval().blocks]
+    model(ids[None])
+    for hook in hooks:
+        hook.remove()
+    maps = []
+    for layer, x in inputs:
+        q, k, _ = layer.split(x)                             # (1, H, T, d)
+        if layer.rotary:
+            q, k = rotate(q), rotate(k)
+        maps.append(attention(q, k, torch.eye(len(ids), device=ids.device))[0].cpu())
+    return maps
+
+
+lines = [line for line in text[cut:].split("\n")[1:] if 20 <= len(line) <= min(40, BLOCK_SIZE)]
+verse = (lines or [text[cut:cut + min(40, BLOCK_SIZE)]])[0]
+maps = attention_maps(encode(verse).to(DEVICE))
+back = torch.arange(len(verse))[:, None] - torch.arange(len(verse))             # (T, T) distancia
+print(f"\n11. al leer «{verse.strip()}»\n    caracteres atrás que mira, de media, cada cabeza:")
+for n, p in enumerate(maps, 1):
+    assert torch.allclose(p.sum(-1), torch.ones(()), atol=1e-4) and not p.triu(1).any()
+    print(f"    bloque {n}: " + "  ".join(f"{d:4.1f}" for d in (p * back).sum(-1).mean(-1)))
+if model.position:
+    where = F.normalize(model.position.weight.detach().cpu(), dim=1)            # (T, C)
+    alike = where @ where.T                                                     # (T, T) cosenos
+    near = [alike.diagonal(d).mean() for d in (1, 4, 16) if d < BLOCK_SIZE]
+    print("    parecido entre puestos a distancia 1, 4 y 16:", [round(c.item(), 2) for c in near])
+
+if PLOT and state["history"]:
+    steps, *curves = zip(*(h.values() for h in state["history"]))
+    plt.figure(figsize=(6, 4))
+    for curve, label, style in zip(curves, ("entrenamiento", "validación"), ("o--", "s-")):
+        plt.plot(steps, curve, style, label=label)
+    plt.axhline(table["contar parejas"], color="gray", linestyle=":", label="contar parejas")
+    plt.xlabel("paso"), plt.ylabel("pérdida (nats por carácter)"), plt.legend()
+    figure("perdida")
+if PLOT and maps:
+    _, axes = plt.subplots(len(maps), N_HEAD, squeeze=False, layout="constrained",
+                           figsize=(3.2 * N_HEAD, 3.4 * len(maps)))
+    for n, row in enumerate(axes):
+        for h, ax in enumerate(row):
+            ax.imshow(maps[n][h].numpy(), cmap="cividis", vmin=0, vmax=1)
+            ax.set_title(f"bloque {n + 1}, cabeza {h + 1}", fontsize=10)
+            ax.set_xticks(range(len(verse)), verse, fontsize=5)
+            ax.set_yticks(range(len(verse)), verse, fontsize=5)
+    figure("atencion")
+if PLOT and model.position:
+    plt.imshow(alike.numpy(), cmap="cividis", vmin=-1, vmax=1)
+    plt.xlabel("puesto"), plt.ylabel("puesto"), plt.colorbar(label="parecido (coseno)")
+    figure("posiciones")
+
 print(f"resultado train={best['train']:.4f} val={best['val']:.4f} test=- "
       f"segundos={state['seconds']:.1f} tokens_s={tokens_s:.0f} ckpt={OUT}" if best else
       "resultado train=- val=- test=- segundos=- tokens_s=- ckpt=-")

@@ -239,6 +239,38 @@ def test_evaluation_covers_the_whole_split(lesson, length):
     assert math.isclose(lesson["evaluate"](ids), total / (length - 1), rel_tol=1e-5)
 
 
+def test_a_partial_evaluation_takes_groups_spread_from_end_to_end(inside, small_text):
+    """Con EVAL_CHARS, la media de los grupos elegidos; con 0 o de sobra, la de todos."""
+    g = inside("06_gpt.py", *SMALL, "--data", small_text, "--steps", 0, "--eval_chars", 1000)
+    model, ids = shake(g["model"]), torch.arange(32 * 16 * 7 + 5) % g["V"]
+
+    def whole(i):
+        x, y = ids[i:i + 512], ids[i + 1:i + 513]
+        x, y = x[:len(y)], y
+        spare = -len(y) % 16
+        return g["nll"](model, F.pad(x, (0, spare)).view(-1, 16),
+                        F.pad(y, (0, spare), value=-100).view(-1, 16), reduction="sum").item(), len(y)
+
+    with torch.no_grad():
+        parts = [whole(i) for i in (0, 4 * 512)]             # 2 de 8 grupos, repartidos
+        every = [whole(i) for i in range(0, len(ids) - 1, 512)]
+    assert math.isclose(g["evaluate"](ids), sum(a for a, _ in parts) / 1024, rel_tol=1e-5)
+    g["evaluate"].__wrapped__.__globals__["EVAL_CHARS"] = 0
+    total = sum(a for a, _ in every) / sum(n for _, n in every)
+    assert math.isclose(g["evaluate"](ids), total, rel_tol=1e-5)
+
+
+def test_a_big_vocabulary_and_a_long_text_become_ids_in_pieces(inside, tmp_path):
+    """Más de 256 caracteres distintos (no caben en un byte) y más de una pieza de 2**20."""
+    words = "".join(map(chr, range(0x4E00, 0x4E00 + 400))) * 2700
+    (tmp_path / "t.txt").write_text(words, "utf-8")
+    g = inside("06_gpt.py", *SMALL, "--data", "t.txt", "--steps", 0, "--prompt", words[0])
+    assert len(words) > 2**20 and g["V"] == 400 and g["ids"].dtype == torch.int32
+    assert g["ids"].tolist() == [ord(char) - 0x4E00 for char in words]
+    seen = g["count"](g["train"], 2)
+    assert seen.total() == len(g["train"]) - 1 and seen[400 + 2] == seen[1] == seen.most_common()[0][1]
+
+
 def test_counted_losses_are_those_of_a_plain_loop(lesson):
     train, val, V = lesson["train"].tolist(), lesson["val"].tolist(), lesson["V"]
     ones = [train.count(i) for i in range(V)]
@@ -470,6 +502,67 @@ def test_a_full_disk_changes_nothing(trained, ckpt, run, tiny_disk):
     assert sorted(os.listdir(tiny_disk)) == ["ckpt.pt", "relleno"]
 
 
+# --- en 16 bits, con torch.compile y con figuras
+
+def test_bfloat16_trains_and_is_measured_and_saved_in_float32(trained, inside, capsys):
+    g = inside("06_gpt.py", *SMALL, "--data", trained / "versos.txt", "--steps", 30,
+               "--eval_interval", 30, "--dtype", "bfloat16", "--learning_rate", "0.01")
+    assert "en «cpu», bfloat16" in capsys.readouterr().out
+    c = torch.load("ckpt.pt", weights_only=True)
+    assert all(w.dtype == torch.float32 for w in c["weights"].values())
+    assert c["training"]["dtype"] == "bfloat16" and c["val_loss"] < math.log(g["V"]) - 0.3
+    x, y = g["batch"](g["train"], 0)
+    with torch.no_grad():
+        model = g["model"].eval()
+        plain = F.cross_entropy(model(x).flatten(0, 1), y.flatten())
+        assert torch.equal(g["nll"](model, x, y), plain)     # se mide en 32 bits
+        short = g["nll"](model.train(), x, y)                # se entrena en 16
+        assert short != plain and abs(short - plain) < 0.02
+    inside("06_gpt.py", *SMALL, "--data", trained / "versos.txt", "--steps", 30, "--dtype",
+           "float32", "--resume", "ckpt.pt", "--out", "otro.pt")
+    assert g["DTYPE"] == "bfloat16"
+
+
+def test_the_faster_type_is_chosen_by_measuring(lesson):
+    assert lesson["DTYPE"] == ("bfloat16" if lesson["fast"] else "float32")
+    assert 0 < lesson["seconds"](torch.float32) < 1 and lesson["seconds"](torch.bfloat16) > 0
+
+
+@pytest.mark.skipif("COMPILAR" not in os.environ, reason="compilar tarda minutos: COMPILAR=1")
+def test_compiled_it_learns_the_same(trained, run, tmp_path):
+    args = ["06_gpt.py", *SMALL, "--data", trained / "versos.txt", "--steps", 2, "--dtype",
+            "float32", "--n_layer", 1]
+    plain, fused = run(*args, "--out", "a.pt"), run(*args, "--compile", "--out", "b.pt")
+    assert plain.returncode == fused.returncode == 0, fused.stderr
+    a, b = (torch.load(tmp_path / name, weights_only=True)["weights"] for name in ("a.pt", "b.pt"))
+    assert a.keys() == b.keys() and all(torch.allclose(a[n], b[n], atol=1e-4) for n in a)
+
+
+def test_figures_are_written_only_if_asked(trained, inside, tmp_path):
+    inside("06_gpt.py", *SMALL, "--data", trained / "versos.txt", "--steps", 4, "--eval_interval", 2,
+           "--plot", "figuras")
+    assert sorted(os.listdir("figuras")) == ["atencion.png", "perdida.png", "posiciones.png"]
+    assert all((tmp_path / "figuras" / name).read_bytes()[:4] == b"\x89PNG" for name in
+               os.listdir("figuras"))
+    assert "matplotlib" not in (ROOT / "06_gpt.py").read_text("utf-8").split("if PLOT:")[0].split(
+        "# %% Cada")[1]
+
+
+@pytest.mark.parametrize("flags", [[], ["--rotary"]])
+def test_attention_maps_are_the_weights_that_the_model_uses(inside, small_text, flags):
+    g = inside("06_gpt.py", *SMALL, "--data", small_text, "--steps", 0, *flags)
+    model, ids = shake(g["model"]), g["ids"][:10].long()
+    maps = g["attention_maps"](ids)
+    layer, seen = model.blocks[0].attention, []
+    hook = layer.register_forward_hook(lambda layer, x, y: seen.append((x[0], y)))
+    model(ids[None])
+    hook.remove()
+    x, y = seen[0]
+    v = layer.split(x)[2][0]                                 # (H, T, d)
+    again = layer.mix((maps[0] @ v).transpose(0, 1).flatten(1))
+    assert len(maps) == 2 and torch.allclose(again, y[0], atol=1e-5)
+
+
 # --- lo que recibe una mala entrada
 
 BAD = [
@@ -494,6 +587,11 @@ BAD = [
     (["--learning_rate", "inf"], ["LEARNING_RATE"]),
     (["--weight_decay", "nan"], ["WEIGHT_DECAY"]),
     (["--grad_clip", "-1"], ["GRAD_CLIP"]),
+    (["--muon", "-1"], ["MUON"]),
+    (["--eval_chars", "-1"], ["EVAL_CHARS"]),
+    (["--dtype", "float8"], ["«float8»"]),
+    (["--rotary", "--n_head", "16"], ["ROTARY", "par"]),
+    (["--plot", "texto.txt"], ["no se puede escribir en «texto.txt»"]),
     (["--temperature", "0"], ["TEMPERATURE (0.0)"]),
     (["--prompt", "hola 😀"], ["PROMPT", "😀"]),
     (["--out", "no/hay/carpeta.pt"], ["no se puede escribir «no/hay/carpeta.pt»", "--out"]),

@@ -48,10 +48,10 @@ PLOT = ""             # carpeta donde guardar las figuras (vacía: ninguna; pide
 DEVICE = ""           # cuda, mps o cpu (vacío: el mejor que haya)
 DTYPE = ""            # bfloat16 o float32 en los productos (vacío: el más rápido, medido aquí)
 COMPILE = False       # fundir operaciones con torch.compile: arranca despacio y luego corre más
-STEPS = 3000          # pasos de entrenamiento (0: sólo las piezas y sus pruebas)
-EVAL_INTERVAL = 600   # pasos entre evaluaciones; en cada una se guarda
+STEPS = 1500          # pasos de entrenamiento (0: sólo las piezas y sus pruebas)
+EVAL_INTERVAL = 300   # pasos entre evaluaciones; en cada una se guarda
 EVAL_CHARS = 2000000  # caracteres de cada parte que mide una evaluación, repartidos (0: todos)
-BATCH_SIZE = 12       # ventanas de texto por paso
+BATCH_SIZE = 24       # ventanas de texto por paso
 BLOCK_SIZE = 64       # caracteres de una ventana: lo más lejos que el modelo mira
 N_EMBD = 96           # canales: números con que se describe cada posición
 N_HEAD = 4            # cabezas de atención por bloque; N_EMBD debe ser múltiplo suyo
@@ -65,7 +65,7 @@ SQUARE = False        # elevar al cuadrado la ReLU del feed-forward
 LEARNING_RATE = 3e-3  # tasa de aprendizaje en su máximo
 MUON = 0.02           # tasa de Muon en las matrices de los bloques (0: AdamW también en ellas)
 WARMUP_STEPS = 100    # pasos en que la tasa sube desde cero; después baja en línea recta hasta cero
-WEIGHT_DECAY = 0.1    # decaimiento de los pesos, sólo en las matrices
+WEIGHT_DECAY = 0.2    # decaimiento de los pesos, sólo en las matrices
 GRAD_CLIP = 1.0       # norma máxima del gradiente (0: sin límite)
 PROMPT = ""           # comienzo de la muestra final (vacío: un salto de línea)
 LENGTH = 600          # caracteres de la muestra final
@@ -620,17 +620,17 @@ def orthogonal(x):
     """`x` (r, c) con valores singulares entre 0.6 y 1.3, salvo los ínfimos. Jordan et al. 2024."""
     y = x if len(x) <= x.size(1) else x.T                    # (menor, mayor)
     y = y / (y.norm() + 1e-7)
-    for _ in range(4):
+    for _ in range(3):                                       # y <- 3.44 y - 4.78 a y + 2.03 a a y
         a = y @ y.T
-        y = 3.4445 * y + (-4.7750 * a + 2.0315 * a @ a) @ y
+        y = torch.addmm(y, torch.addmm(a, a, a, beta=-4.7750, alpha=2.0315), y, beta=3.4445)
     return y if len(x) <= x.size(1) else y.T
 
 
 class Muon(torch.optim.Optimizer):
     """Descenso con momento de Nesterov y paso ortogonal, para matrices. Jordan et al. 2024."""
 
-    def __init__(self, matrices, lr, momentum=0.95):
-        super().__init__(matrices, {"lr": lr, "momentum": momentum})
+    def __init__(self, matrices, lr, momentum=0.95, weight_decay=0.0):
+        super().__init__(matrices, dict(lr=lr, momentum=momentum, weight_decay=weight_decay))
 
     @torch.no_grad()
     def step(self):
@@ -639,6 +639,7 @@ class Muon(torch.optim.Optimizer):
                 mean = self.state[w].setdefault("mean", torch.zeros_like(w))
                 mean.lerp_(w.grad, 1 - group["momentum"])
                 step = orthogonal(w.grad.lerp(mean, group["momentum"]))
+                w.mul_(1 - group["lr"] * group["weight_decay"])
                 w.sub_(group["lr"] * max(1, len(w) / w.size(1))**0.5 * step)
 
 
@@ -652,7 +653,7 @@ optimizers = [(torch.optim.AdamW([{"params": others, "weight_decay": WEIGHT_DECA
                                   {"params": vectors, "weight_decay": 0.0}],
                                  betas=(0.9, 0.99), fused=True), LEARNING_RATE)]
 if blocks:
-    optimizers.append((Muon(blocks, MUON), MUON))
+    optimizers.append((Muon(blocks, MUON, weight_decay=WEIGHT_DECAY), MUON))
 
 # %% 9. Entrenar
 # La tasa sube, y luego baja en línea recta hasta cero. Cada EVAL_INTERVAL pasos se mide la pérdida

@@ -200,8 +200,8 @@ def test_muon_steps_as_torchs_own(lesson, shape):
     """torch.optim.Muon hace la misma cuenta en bfloat16: de ahí la tolerancia."""
     torch.manual_seed(0)
     ours, theirs = (nn.Parameter(torch.zeros(shape)) for _ in range(2))
-    a = lesson["Muon"]([ours], 0.1)
-    b = torch.optim.Muon([theirs], lr=0.1, weight_decay=0.0)
+    a = lesson["Muon"]([ours], 0.1, weight_decay=0.5)
+    b = torch.optim.Muon([theirs], lr=0.1, weight_decay=0.5, ns_steps=3)
     for _ in range(4):
         ours.grad = torch.randn(shape)
         theirs.grad = ours.grad.clone()

@@ -449,7 +449,7 @@ def rebuild(path):
 
 
 for ok, why in [
-    (LENGTH >= 1 and NUM >= 1, "--length y --num deben ser 1 o más"),
+    (1 <= min(LENGTH, NUM) and max(LENGTH, NUM) < 2**31, "--length y --num deben ser 1 o más"),
     (0 < TEMPERATURE < math.inf, f"la temperatura debe ser un número positivo, no {TEMPERATURE}"),
     (TOP_K >= 0, f"--top_k debe ser 0 (todos) o más, no {TOP_K}"),
     (-1 <= SEED < 2**63, "--seed debe ser -1 (una nueva cada vez) o un entero positivo"),
@@ -472,6 +472,8 @@ except (RuntimeError, AssertionError):
 # %% 6. Generar
 # Un carácter cada vez: notas, probabilidades, sorteo, y el elegido pasa a ser contexto. Los textos
 # van juntos en un lote (batch); el primero se ve salir, los demás esperan a que termine.
+if NUM < 32:
+    torch.set_num_threads(1)  # con pocos textos, repartir cada operación cuesta más que hacerla
 seed = SEED if SEED >= 0 else torch.seed() % 2**32
 rng = torch.Generator().manual_seed(seed)
 start = [chars.index(char) for char in prompt or ("\n" if "\n" in chars else chars[0])]

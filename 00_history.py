@@ -5,7 +5,7 @@ Al terminar sabrás qué preguntaba cada modelo anterior a la retropropagación,
 qué supo hacer y dónde se atascó: ahí empieza la celda siguiente.
 
     python 00_history.py                  todo, unos quince segundos
-    python 00_history.py --steps 0        sin entrenar las celdas 6 y 7, cinco
+    python 00_history.py --steps 0        sin entrenar las máquinas, en cinco
     python 00_history.py --plot figuras   y además cuatro figuras
 """
 import argparse

@@ -1,22 +1,22 @@
 """
 01. Micrograd: de una pendiente a una red que aprende
 
-Al terminar sabrás qué es una derivada para un programa, cómo la regla de la cadena reparte la culpa
-de un error entre miles de números (retropropagación, backpropagation) y qué hace PyTorch por ti.
-El motor entero, `Value`, cabe en una pantalla. Cada celda comprueba lo que dice.
+Al terminar sabrás qué es una derivada para un programa, cómo la regla de la
+cadena reparte la culpa de un error entre miles de números (retropropagación,
+backpropagation) y qué hace PyTorch por ti. El motor, `Value`, se lee entero.
 
-    python 01_micrograd.py                  entrena una red número a número: menos de 20 segundos
-    python 01_micrograd.py --steps 0        sólo las piezas y sus pruebas, en segundos
-    python 01_micrograd.py --plot figuras   guarda además el grafo y la frontera (pide matplotlib)
+    python 01_micrograd.py                  menos de veinte segundos
+    python 01_micrograd.py --steps 0        sólo las piezas y sus pruebas
+    python 01_micrograd.py --plot figuras   además, el grafo y la frontera
 
-Imprime una tabla o un dibujo por celda y acaba con cuatro maneras de dar el mismo paso, cada una
-más rápida que la anterior. No escribe ningún fichero si no se piden figuras.
+Acaba dando el mismo paso de cinco maneras, cada una más rápida que la otra.
 
-Fuentes: Linnainmaa (1970), la derivada hacia atrás por un grafo; Rumelhart, Hinton y Williams,
-«Learning representations by back-propagating errors» (1986), ecuaciones 1 y 3 a 8; Baydin et al.,
-«Automatic Differentiation in Machine Learning: a Survey» (2018), apartado 3.2; Cortes y Vapnik,
-«Support-Vector Networks» (1995), la pérdida bisagra; Karpathy, micrograd (2020), cuya interfaz y
-cuya demostración de las dos lunas se siguen aquí.
+Fuentes: Linnainmaa (1970), la derivada hacia atrás por un grafo; Rumelhart,
+Hinton y Williams, «Learning representations by back-propagating errors»
+(1986), ecuaciones 1 y 3 a 8; Baydin et al., «Automatic Differentiation in
+Machine Learning: a Survey» (2018), apartado 3.2; Cortes y Vapnik, «Support-
+Vector Networks» (1995), la bisagra; Karpathy, micrograd (2020), cuya interfaz y
+cuyas dos lunas se siguen aquí.
 """
 import argparse
 import gc
@@ -208,14 +208,10 @@ class Value:
     def relu(self):
         return Value(0 if self.data < 0 else self.data, (self,), "ReLU", (int(self.data > 0),))
 
-    def __radd__(self, other):  # 2 + a: como el 2 no sabe, Python se lo pide a `a`
-        return Value(other) + self
+    __radd__, __rmul__ = __add__, __mul__  # 2 + a: como el 2 no sabe, Python se lo pide a `a`
 
     def __rsub__(self, other):
         return Value(other) - self
-
-    def __rmul__(self, other):
-        return Value(other) * self
 
     def __rtruediv__(self, other):
         return Value(other) / self
@@ -318,8 +314,7 @@ def draw(v, names, drawn=None, indent="   ", branch=""):
         yield from draw(child, names, drawn, indent, "├─ " if left else "└─ ")
 
 
-a.grad = 0  # la celda anterior lo usó para otra cosa
-b.grad = c.grad = 0
+a.grad = b.grad = c.grad = 0  # la celda anterior los usó
 L = by_parts(a, b, c)
 L.backward()
 names = {L: "L", a: "a", b: "b", c: "c"}
@@ -344,8 +339,7 @@ if PLOT:
                 "arrowstyle": "->", "color": "tab:blue", "shrinkA": 35, "shrinkB": 40,
                 "connectionstyle": f"arc3,rad={rise}"})
     plt.axis("off")
-    plt.xlim(-0.5, level[L] + 0.5)
-    plt.ylim(-3.5, 0.5)
+    plt.axis([-0.5, level[L] + 0.5, -3.5, 0.5])
     figure("grafo")
 
 # %% 5. Una neurona, entera y desmontada, y la misma en PyTorch
@@ -527,9 +521,8 @@ if PLOT:
                 linestyles=["dotted", "solid", "dotted"])
     for side, mark, color in (-1, "o", "tab:blue"), (1, "x", "tab:orange"):
         plt.scatter(*X[y == side].T, marker=mark, color=color, label=f"y = {side}")
+    plt.gca().set(xlabel="x1", ylabel="x2")
     plt.legend()
-    plt.xlabel("x1")
-    plt.ylabel("x2")
     figure("lunas")
 
 # %% 8. De números a tensores, o por qué existe PyTorch

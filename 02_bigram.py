@@ -1,18 +1,21 @@
 """
 02. Bigramas: un modelo de lenguaje que sólo cuenta
 
-Al terminar sabrás qué es un modelo de lenguaje (language model), qué mide su pérdida, cómo se le
-hace escribir, y por qué una red de una capa entrenada por descenso de gradiente (gradient descent)
-llega al mismo sitio que contar parejas de caracteres. Y verás por qué contar no lleva más lejos.
+Al terminar sabrás qué es un modelo de lenguaje (language model), qué mide su
+pérdida, cómo se le hace escribir, y por qué una red de una capa, entrenada por
+descenso de gradiente (gradient descent), llega al mismo sitio que contar
+parejas de caracteres. Y verás por qué contar no lleva más lejos.
 
-    python 02_bigram.py                      inventa pueblos y deja ckpt_bigram.pt, en segundos
-    python 02_bigram.py --data poesia.txt    lo mismo, con versos
-    python 02_bigram.py --steps 0            sólo las piezas y sus pruebas
-    python sample.py ckpt_bigram.pt          el modelo habla
+    python 02_bigram.py                     inventa pueblos, en segundos
+    python 02_bigram.py --data poesia.txt   lo mismo, con versos
+    python 02_bigram.py --steps 0           sólo las piezas y sus pruebas
+    python 02_bigram.py --plot figuras      además, el mapa de las parejas
+    python sample.py ckpt_bigram.pt         el modelo habla
 
-Fuentes: Shannon, «A Mathematical Theory of Communication» (1948), apartados 3 y 6; Jelinek
-y Mercer, «Interpolated Estimation of Markov Source Parameters from Sparse Data» (1980); Bengio et
-al., «A Neural Probabilistic Language Model» (2003), apartado 1.
+Fuentes: Shannon, «A Mathematical Theory of Communication» (1948), apartados 3
+y 6; Jelinek y Mercer, «Interpolated Estimation of Markov Source Parameters
+from Sparse Data» (1980); Bengio et al., «A Neural Probabilistic Language
+Model» (2003), apartado 1.
 """
 import argparse
 import errno
@@ -139,7 +142,7 @@ for ok, why in [
     if not ok:
         sys.exit(f"error: {why}")
 counts = count(train[:-1], train[1:])                        # (V, V) las que aprende el modelo
-whole = encode("\n".join(["", *filter(None, map(str.strip, text.split("\n"))), ""]))   # y todas
+whole = encode("\n".join(["", *filter(None, map(str.strip, text.split("\n"))), ""]))   # en su orden
 piece = whole[:1_000_000]                                    # que el bucle no se eternice
 ids, pairs, tick = piece.tolist(), {}, time.perf_counter()
 for pair in zip(ids, ids[1:]):
@@ -203,11 +206,11 @@ for a in often[:7].tolist():
     print(f"   {chars[a]!r:5} " + "".join(f"{chars[i]!r:>6} {q:.2f}" for q, i in zip(p, b)))
 if PLOT:
     some = often[:40].sort().values                          # más de 40 caracteres no se leerían
-    names = [{"\n": "\\n", " ": "␣"}.get(chars[i], chars[i]) for i in some]
+    names = [{"\n": "\\n", " ": "·"}.get(chars[i], chars[i]) for i in some]
     plt.figure(figsize=(9, 8))
     plt.imshow(P[some][:, some].numpy(), norm="log", vmin=1e-4, vmax=1, cmap="viridis")
     plt.xticks(range(len(names)), names), plt.yticks(range(len(names)), names)
-    plt.xlabel("carácter siguiente"), plt.ylabel("carácter anterior")
+    plt.xlabel("carácter siguiente (· es el espacio)"), plt.ylabel("carácter anterior")
     plt.colorbar(label="probabilidad", extend="min", shrink=0.8)
     figure("bigramas")
 
@@ -467,7 +470,7 @@ for k in range(5):
     now = [-each.log().mean() for each in p.split(sizes)]
     print(f"   {k:8d} {V**(k + 1):13d} {len(seen.unique()):8d} "
           f"{(visits_val == 0).double().mean():18.1%} {weight:7.4f} {now[0]:7.4f} {now[1]:8.4f}")
-# Cada carácter de contexto multiplica la tabla por V y la deja más vacía: en train se recita, en
+# Cada carácter de contexto multiplica la tabla por V y la deja más vacía: lo visto se recita, y en
 # validación se gana cada vez menos. Una tabla no sabe que «a» y «e» se parecen, ni aprovecha en un
 # contexto lo aprendido en otro. La lección 03 cambia la tabla por una red que sí: Bengio, 2003.
 print(f"resultado train={losses['train']:.4f} val={losses['val']:.4f} test={losses['test']:.4f} "

@@ -1,18 +1,19 @@
 """
 03. La red de Bengio: letras con vector, y cómo entrenarla sin engañarse
 
-Al terminar sabrás qué es un embedding, cómo una red predice a partir de contextos que nunca vio,
-cómo se busca la tasa de aprendizaje en vez de adivinarla, y cómo se distingue la red que se queda
-corta de la que recita. Cada celda enseña una pieza y la comprueba.
+Al terminar sabrás qué es un embedding, cómo una red predice a partir de
+contextos que nunca vio, cómo se busca la tasa de aprendizaje en vez de
+adivinarla, y cómo se distingue la red que se queda corta de la que recita.
 
-    python 03_mlp.py                      los pueblos: medio minuto, y deja ckpt_mlp.pt
-    python 03_mlp.py --steps 0            sólo las piezas y sus pruebas, en segundos
-    python 03_mlp.py --plot figuras       además, la búsqueda de la tasa y el mapa de las letras
-    python sample.py ckpt_mlp.pt          más pueblos que no existen
+    python 03_mlp.py                  los pueblos, en medio minuto
+    python 03_mlp.py --steps 0        sólo las piezas y sus pruebas
+    python 03_mlp.py --plot figuras   además, la búsqueda y el mapa de letras
+    python sample.py ckpt_mlp.pt      más pueblos que no existen
 
-Fuentes: Bengio et al., «A Neural Probabilistic Language Model» (2003), ecuación 1 (sin conexiones
-directas); Smith, «Cyclical Learning Rates for Training Neural Networks» (2017), apartado 3.3 (la
-tasa que crece); Loshchilov y Hutter, «Decoupled Weight Decay Regularization» (AdamW, 2019).
+Fuentes: Bengio et al., «A Neural Probabilistic Language Model» (2003),
+ecuación 1 (sin conexiones directas); Smith, «Cyclical Learning Rates for
+Training Neural Networks» (2017), apartado 3.3 (la tasa que crece); Loshchilov
+y Hutter, «Decoupled Weight Decay Regularization» (AdamW, 2019).
 """
 import argparse
 import errno
@@ -328,12 +329,11 @@ if STEPS:
         print(f"   {rate:7.5f} {value:8.3f} {bar}")
     print(f"   la regla: {found:.4f}; se usará {LEARNING_RATE or found:.4f}")
     if PLOT:
-        plt.semilogx(rates, curve, "o-", color="C0")
+        plt.semilogx(rates, curve, "o-")
         plt.axvline(found, color="C1", linestyle="--")
-        plt.title(f"Centro del valle: {found:.4f}")
-        plt.ylim(curve.min() - 0.1, math.log(V) + 1)
-        plt.xlabel("tasa de aprendizaje")
-        plt.ylabel("pérdida media de 25 pasos (nats por carácter)")
+        plt.gca().set(title=f"Centro del valle: {found:.4f}", xlabel="tasa de aprendizaje",
+                      ylabel="pérdida media de 25 pasos (nats por carácter)",
+                      ylim=(curve.min() - 0.1, math.log(V) + 1))
         figure("tasa")
     LEARNING_RATE = LEARNING_RATE or found
 
@@ -483,13 +483,14 @@ print(f"   coseno medio entre vocales {cosine[both].mean():.2f}; de vocal a cons
       f"{cosine[one].mean():.2f}")
 if PLOT:
     a, b = (u * s)[:, [0, min(1, len(s) - 1)]].T             # (L,), (L,) coordenadas en los ejes
-    plt.figure(figsize=(7, 6))
+    share = 100 * s.square() / s.square().sum()              # (K,) % de la varianza
+    plt.figure(figsize=(8, 7))
     plt.scatter(a, b, s=0)
     for left, up, i, is_vowel in zip(a, b, letters, vowel):
-        plt.text(left, up, chars[i], color="C1" if is_vowel else "C0", fontsize=16, ha="center")
-    plt.title("Embedding de las letras (vocales, en naranja)")
-    plt.xlabel(f"primer eje: {100 * s[0]**2 / s.square().sum():.0f} % de la varianza")
-    plt.ylabel(f"segundo eje: {100 * s[1:2].square().sum() / s.square().sum():.0f} %")
+        plt.text(left, up, chars[i], color="C1" if is_vowel else "C0", fontsize=14, ha="center")
+    plt.gca().set(title="Embedding de las letras (vocales, en naranja)",
+                  xlabel=f"primer eje: {share[0]:.0f} % de la varianza",
+                  ylabel=f"segundo eje: {share[1:2].sum():.0f} %")
     figure("letras")
 
 # %% 9. Muestras

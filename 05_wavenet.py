@@ -315,8 +315,8 @@ def flat():
 
 by_window = window_data(train), window_data(val)
 assert 0.95 * budget < weigh(flat()) <= budget
-print(f"1. {len(lines)} líneas, {V} caracteres; {by_window[0][0]} ventanas para entrenar y "
-      f"{by_window[1][0]} para validar")
+print(f"1. {len(lines)} líneas, {V} caracteres; {by_window[0][0]} ventanas, y {by_window[1][0]} "
+      "para validar")
 for x, y in zip(*by_window[0][1](torch.arange(4))):
     print(f"   {decode(x.tolist()).replace(chr(10), '·')} -> {chars[y]!r}")
 if STEPS:

@@ -6,9 +6,10 @@ qué supo hacer y dónde se atascó: ahí empieza la celda siguiente.
 
     python 00_history.py                  todo, unos quince segundos
     python 00_history.py --steps 0        sin entrenar las máquinas, en cinco
-    python 00_history.py --plot figuras   y además cuatro figuras
+    python 00_history.py --plot figuras   y además tres figuras
 """
 import argparse
+import os
 import random
 import re
 import shutil
@@ -32,8 +33,13 @@ LEARNING_RATE = 0.5   # tasa de aprendizaje al empezar; baja en línea recta has
 # %% Cada constante es también una opción: N_EMBD -> --n_embd 64
 here = Path(globals().get("__file__", "cuaderno")).resolve().parent
 if "ipykernel" not in sys.modules:  # en un cuaderno mandan las constantes de arriba
+    sys.stdout, sys.stderr = (f or open(os.devnull, "w") for f in (sys.stdout, sys.stderr))
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+        stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
+    sys.excepthook = lambda kind, e, trace: (  # una salida que no cabe en el disco, en una línea
+        sys.__excepthook__(kind, e, trace) if kind is not OSError or e.filename else
+        (print(f"error: no se puede escribir la salida ({e.strerror})", file=sys.stderr),
+         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)))
     signal.signal(signal.SIGINT, lambda *_: sys.exit("\ninterrumpido"))
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # «| head» termina sin ruido
@@ -115,15 +121,13 @@ def unit(excite, inhibit, threshold):
     """La neurona de 1943: de excitaciones (N, n) e inhibiciones (N, m) a disparos (N,)."""
     return (excite.sum(1) >= threshold) & ~inhibit.any(1)
 
-x = bits(2)                                                  # (4, 2)
-a, b, none = x[:, :1], x[:, 1:], x[:, :0]
+a, b, none = (x := bits(2))[:, :1], x[:, 1:], x[:, :0]       # (4, 2), en columnas
 xor = unit(np.c_[unit(a, b, 1), unit(b, a, 1)], none, 1)     # a y no b, o bien b y no a
 print("1. McCulloch y Pitts   a b   a y b   a o b   no a   uno solo (dos capas)")
 for a, b, *rest in zip(*x.T, unit(x, none, 2), unit(x, none, 1), unit(none, a, 0), xor):
     assert rest == [a and b, a or b, not a, a != b]
     print("   {:20d} {:d} {:7d} {:7d} {:6d} {:10d}".format(a, b, *rest))
-# Ninguna neurona sola da «uno solo» (XOR), sean cuales sean sus pesos w y su umbral t: pide 0 < t,
-# w1 >= t, w2 >= t y w1 + w2 < t; pero las tres primeras dan w1 + w2 >= 2t > t.
+# Ninguna sola da «uno solo» (XOR): pide 0 < t <= w1, w2, y así w1 + w2 >= 2t > t, pero también < t.
 w1, w2, t = (w.ravel() for w in np.meshgrid(*3 * [np.arange(-3, 3.5, 0.5)]))
 found = set(map(tuple, (x @ [w1, w2] >= t).T))               # las tablas que da alguna
 assert len(found) == 14 and tuple(xor) not in found and tuple(~xor) not in found
@@ -145,8 +149,8 @@ for n, row in enumerate(x, 1):
     hebb = hebb + 0.005 * (hebb @ row) * row                 # sin freno: crece sin límite
     y = oja @ row
     oja = oja + 0.01 / (1 + n / 400) * y * (row - y * oja)   # E. Oja (1982), ecuación 3
+    big, size, dot = np.linalg.norm(hebb), np.linalg.norm(oja), abs(oja @ principal)
     if n in (100, 1000, 4000):
-        big, size, dot = np.linalg.norm(hebb), np.linalg.norm(oja), abs(oja @ principal)
         print(f"   {n:4d} ejemplos: |w| {big:.1e}; con Oja {size:.3f}, y coseno {dot / size:.4f}")
 assert big > 1e9 and abs(size - 1) < 0.1 and dot / size > 0.99
 # Lo que no pudo: corregirse. Asocia lo que llega, acierte o no: le falta un maestro.
@@ -230,9 +234,6 @@ if PLOT:
     plt.imshow(np.block([[np.pad(s.reshape(10, 10), 1) for s in p[:4]] for p in (noisy, recalled)]))
     plt.gca().set(xticks=[], yticks=[5.5, 17.5], yticklabels=["antes", "después"])
     figure("hopfield_recuerdo")
-    plt.plot(np.array(curve)[:, :20], color="tab:blue", alpha=0.5)
-    plt.gca().set(xlabel="actualizaciones", ylabel="energía de veinte recuerdos")
-    figure("hopfield_energia")
     plt.plot(loads, kept, "o-", [0.138, 0.138], [0, 1], "--")
     plt.gca().set(xlabel="patrones por unidad (raya: 0.138)", ylabel="fidelidad del recuerdo")
     figure("hopfield_capacidad")
@@ -331,8 +332,8 @@ def dreams(n, W, b, c):
 
 def spell(v):
     """Los nombres que hay en `v` (n, L*V), en una línea."""
-    rows = v.reshape(-1, L, V).argmax(2)
-    return ", ".join("".join(chars[i] for i in row).rstrip("·") for row in rows)
+    return ", ".join("".join(chars[i] for i in row).rstrip("·") for row in
+                     v.reshape(-1, L, V).argmax(2))
 
 small = [rng.normal(size=size).astype(np.float32) for size in ((6, 4), (2, 3), 4)]
 v, h = one_hot(np.indices((3, 3)).reshape(2, -1).T, 3), bits(4)              # (9, 6), (16, 4)
@@ -388,9 +389,8 @@ print("   dos capas sueñan", spell(down(up(dreams(8, *second), *second), *first
 # %% 8. Por qué venció la retropropagación, y qué queda
 # Estas reglas son locales: cambian un peso por lo que hay a sus dos lados, sin saber cuánto cuenta
 # en el resultado. La derivada lo sabe, de todos a la vez y al precio de otra pasada, sin muestreos
-# ni equilibrios (Rumelhart, Hinton y Williams, 1986); con más datos sobró aprender capa a capa.
-# Queda la energía, en los modelos de difusión; el sorteo letra a letra, en cada lección; las filas
-# de W, en los embeddings de la 03. ¿Y quién deriva por nosotros? La siguiente: 01_micrograd.py.
+# (Rumelhart, Hinton y Williams, 1986); con más datos sobró aprender capa a capa. Queda la energía,
+# en la difusión; el sorteo letra a letra, en cada lección. ¿Quién deriva por nosotros? La 01.
 
 # %% Experimentos: predice antes de mirar (tal cual: 95.1 % en validación, y la segunda, +0.028)
 # - STEPS = 0: ¿y si sólo sabe qué letra va en cada sitio? El 79.4 %.

@@ -49,8 +49,13 @@ LEARNING_RATE = 50.0    # tasa de aprendizaje, siempre la misma
 # %% Cada constante es también una opción: N_EMBD -> --n_embd 64
 here = Path(globals().get("__file__", "cuaderno")).resolve().parent
 if "ipykernel" not in sys.modules:  # en un cuaderno mandan las constantes de arriba
+    sys.stdout, sys.stderr = (f or open(os.devnull, "w") for f in (sys.stdout, sys.stderr))
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+        stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
+    sys.excepthook = lambda kind, e, trace: (  # una salida que no cabe en el disco, en una línea
+        sys.__excepthook__(kind, e, trace) if kind is not OSError or e.filename else
+        (print(f"error: no se puede escribir la salida ({e.strerror})", file=sys.stderr),
+         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)))
     signal.signal(signal.SIGINT, lambda *_: sys.exit("\ninterrumpido"))
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # «| head» termina sin ruido
@@ -425,7 +430,7 @@ print("   decaimiento   distancia al azar   a las cuentas   a las suavizadas con
 far = [1.0]
 for decay in (1e-4, 1e-3, 1e-2):
     net, rate = torch.zeros(V, V), 1 / (share.sum(1).max() / 2 + decay)  # 1 / la mayor curvatura
-    for _ in range(2000):
+    for _ in range(min(2000, 50_000_000 // V**2 + 1)):                   # a más letras, menos
         net -= rate * (by_pairs(net, share)[1] + decay * net)
     net = net.softmax(1)
     near, s = min((gap(net, probabilities(counts, s)), s) for s in np.logspace(-2, 5, 71))

@@ -51,8 +51,13 @@ WEIGHT_DECAY = 0.02   # decaimiento de los pesos
 # %% Cada constante es también una opción: N_EMBD -> --n_embd 64
 here = Path(globals().get("__file__", "cuaderno")).resolve().parent
 if "ipykernel" not in sys.modules:  # en un cuaderno mandan las constantes de arriba
+    sys.stdout, sys.stderr = (f or open(os.devnull, "w") for f in (sys.stdout, sys.stderr))
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+        stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
+    sys.excepthook = lambda kind, e, trace: (  # una salida que no cabe en el disco, en una línea
+        sys.__excepthook__(kind, e, trace) if kind is not OSError or e.filename else
+        (print(f"error: no se puede escribir la salida ({e.strerror})", file=sys.stderr),
+         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)))
     signal.signal(signal.SIGINT, lambda *_: sys.exit("\ninterrumpido"))
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # «| head» termina sin ruido

@@ -1,19 +1,23 @@
 """
 06. GPT: de una media con máscara a un modelo que escribe versos
 
-Al terminar sabrás qué calcula la atención (attention), cómo se apila hasta formar un GPT, cómo se
-entrena sin engañarse y cómo se juzga lo que escribe. Cada celda construye una pieza, la enseña
-funcionando y comprueba lo que dice.
+Al terminar sabrás qué calcula la atención (attention), cómo se apila hasta
+formar un GPT, cómo se entrena sin engañarse y cómo se juzga lo que escribe.
+Cada celda construye una pieza, la enseña funcionando y comprueba lo que dice.
 
-    python 06_gpt.py --data poesia.txt     entrena y deja ckpt.pt: unos dos minutos en dos núcleos
-    python 06_gpt.py --steps 0             sólo las piezas y sus pruebas, en segundos
-    python 06_gpt.py --resume ckpt.pt      sigue donde lo dejaste (Ctrl-C guarda antes de salir)
-    python sample.py ckpt.pt               el modelo habla
+    python 06_gpt.py --data poesia.txt   entrena y deja ckpt.pt, en dos minutos
+    python 06_gpt.py --steps 0           sólo las piezas y sus pruebas
+    python 06_gpt.py --resume ckpt.pt    sigue donde lo dejaste (Ctrl-C guarda)
+    python 06_gpt.py --plot figuras      y además tres figuras
+    python sample.py ckpt.pt             el modelo habla
 
-Fuentes: Vaswani et al., «Attention Is All You Need» (2017), ecuaciones 1 y 2; Radford et al.,
-«Language Models are Unsupervised Multitask Learners» (GPT-2, 2019), apartado 2.3; Ba et al., «Layer
-Normalization» (2016), ecuación 3; He et al., «Deep Residual Learning» (2015); Srivastava et al.,
-«Dropout» (2014); Loshchilov y Hutter, «Decoupled Weight Decay Regularization» (AdamW, 2019).
+Fuentes: Vaswani et al., «Attention Is All You Need» (2017), ecuaciones 1 y 2;
+Radford et al., «Language Models are Unsupervised Multitask Learners» (GPT-2,
+2019), apartado 2.3; Ba et al., «Layer Normalization» (2016), ecuación 3; He et
+al., «Deep Residual Learning» (2015); Srivastava et al., «Dropout» (2014);
+Loshchilov y Hutter, «Decoupled Weight Decay Regularization» (AdamW, 2019). De
+después: So et al., «Primer» (2021); Su et al., «RoFormer» (2021), ecuación 34;
+Jordan et al., «Muon: An optimizer for hidden layers in neural networks» (2024).
 """
 import argparse
 import errno
@@ -74,8 +78,13 @@ TEMPERATURE = 0.7     # de la muestra: menos de 1, más prudente; más de 1, má
 # %% Cada constante es también una opción: N_EMBD -> --n_embd 64
 here = Path(globals().get("__file__", "cuaderno")).resolve().parent
 if "ipykernel" not in sys.modules:  # en un cuaderno mandan las constantes de arriba
+    sys.stdout, sys.stderr = (f or open(os.devnull, "w") for f in (sys.stdout, sys.stderr))
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+        stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
+    sys.excepthook = lambda kind, e, trace: (  # una salida que no cabe en el disco, en una línea
+        sys.__excepthook__(kind, e, trace) if kind is not OSError or e.filename else
+        (print(f"error: no se puede escribir la salida ({e.strerror})", file=sys.stderr),
+         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)))
     signal.signal(signal.SIGINT, lambda *_: sys.exit("\ninterrumpido"))
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # «| head» termina sin ruido
@@ -338,9 +347,9 @@ print(f"\n6. gradiente en el primero de 8 bloques: {plain:.0e} sin conexión res
       f"{direct:.0e} con ella")
 
 
-# LayerNorm deja los canales de cada posición con media 0 y varianza 1, y luego un gain y un bias
-# aprendidos. A diferencia de BatchNorm no mira a las compañeras de lote. El modelo usará la de
-# PyTorch, que es esta misma cuenta hecha en una pasada.
+# LayerNorm deja los canales de cada posición con media 0 y varianza 1; después, ganancia (gain) y
+# sesgo (bias) aprendidos. A diferencia de BatchNorm no mira a las compañeras de lote. El modelo
+# usará la de PyTorch, que es esta misma cuenta hecha en una pasada.
 def layer_norm(x, gain, bias, eps=1e-5):
     """LayerNorm de `x` (..., C) con `gain` y `bias` (C,). Ba et al. 2016, ecuación 3."""
     mean, var = x.mean(-1, keepdim=True), x.var(-1, keepdim=True, unbiased=False)
@@ -536,9 +545,9 @@ def load(path):
                                 r"collections OrderedDict", called):
                             raise ValueError(called)
             checkpoint = torch.load(io.BytesIO(raw), "cpu", weights_only=True)
-        kinds = {"model": str, "config": dict, "chars": str, "weights": dict}
-        if (checkpoint["format"] != 1 or any(type(checkpoint[k]) != t for k, t in kinds.items())
-                or not checkpoint["model"].isprintable()):
+        kinds = {"format": int, "model": str, "config": dict, "chars": str, "weights": dict}
+        if (any(type(checkpoint[k]) != t for k, t in kinds.items())
+                or checkpoint["format"] != 1 or not checkpoint["model"].isprintable()):
             sys.exit(f"error: «{path}» no es un punto de control de este curso y formato")
         if any(type(v) not in (int, bool) and k != "dilations"
                for k, v in checkpoint["config"].items()):
@@ -748,9 +757,11 @@ watch = 16 if torch.device(DEVICE).type == "cuda" else 1  # pedir la pérdida a 
 if world > 1:
     dist.init_process_group("nccl" if watch > 1 else "gloo")
     parallel, before = nn.parallel.DistributedDataParallel(model), signal.SIG_IGN
-    sys.excepthook = lambda kind, e, trace: rank or print(
-        f"error: se ha perdido otro de los procesos en el paso {state['step'] + 1}. Lo último "
-        f"guardado queda como estaba: sigue con --resume {OUT}", file=sys.stderr)
+    alone = sys.excepthook
+    sys.excepthook = lambda kind, e, trace: (
+        alone(kind, e, trace) if not issubclass(kind, RuntimeError) else rank or print(
+            f"error: se ha perdido otro de los procesos en el paso {state['step'] + 1}. Lo último "
+            f"guardado queda como estaba: sigue con --resume {OUT}", file=sys.stderr))
 print(f"\n9. {STEPS - state['step']} pasos de {BATCH_SIZE * world} x {BLOCK_SIZE} caracteres en "
       f"«{DEVICE}», {DTYPE}" + f", {world} procesos" * (world > 1))
 if 0 < EVAL_CHARS < len(train):

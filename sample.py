@@ -1,28 +1,32 @@
 """
 sample.py: hacer hablar a cualquiera de los modelos del curso
 
-Al terminar sabrás en qué se distingue usar un modelo de entrenarlo: aquí no hay clases ni
-gradientes, sólo funciones de los pesos que se leen de un punto de control (checkpoint). Verás para
-qué sirven la temperatura y top-k, cómo se pliega un BatchNorm, y cómo una memoria (cache) de lo ya
-calculado hace que cada carácter cueste una posición y no una ventana entera.
+Al terminar sabrás en qué se distingue usar un modelo de entrenarlo: aquí no
+hay clases ni gradientes, sólo funciones de los pesos que se leen de un punto
+de control (checkpoint). Verás para qué sirven la temperatura y top-k, cómo se
+pliega un BatchNorm, y cómo una memoria (cache) de lo ya calculado hace que
+cada carácter cueste una posición y no una ventana entera.
 
-    python sample.py ckpt.pt                                  un texto de 500 caracteres
-    python sample.py ckpt.pt --prompt "# Soneto: " --num 3    tres, con ese comienzo, a la vez
-    python sample.py ckpt.pt --temperature 0.5 --seed 7       más prudente, y repetible
-    python sample.py ckpt_wavenet.pt --prompt "San "          pueblos, uno por línea
+    python sample.py ckpt.pt                               500 caracteres
+    python sample.py ckpt.pt --prompt "# Soneto: " --num 3 tres con ese comienzo
+    python sample.py ckpt.pt --temperature 0.5 --seed 7    prudente, repetible
+    python sample.py ckpt_wavenet.pt --prompt "San "       pueblos, uno por línea
 
 El texto sale por stdout según se escribe; lo demás, por stderr.
 
-Fuentes: Vaswani et al., «Attention Is All You Need» (2017), ecuación 1; Paine et al., «Fast Wavenet
-Generation Algorithm» (2016), apartado 2; Ioffe y Szegedy, «Batch Normalization» (2015), algoritmo
-2; Bengio et al., «A Neural Probabilistic Language Model» (2003), ecuación 1; Fan et al.,
-«Hierarchical Neural Story Generation» (2018), apartado 5.1 (top-k); Ackley, Hinton y Sejnowski, «A
-Learning Algorithm for Boltzmann Machines» (1985), ecuación 2 (la temperatura).
+Fuentes: Vaswani et al., «Attention Is All You Need» (2017), ecuación 1; Paine
+et al., «Fast Wavenet Generation Algorithm» (2016), apartado 2; Ioffe y
+Szegedy, «Batch Normalization» (2015), algoritmo 2; Bengio et al., «A Neural
+Probabilistic Language Model» (2003), ecuación 1; Fan et al., «Hierarchical
+Neural Story Generation» (2018), apartado 5.1 (top-k); Ackley, Hinton y
+Sejnowski, «A Learning Algorithm for Boltzmann Machines» (1985), ecuación 2 (la
+temperatura).
 """
 import argparse
 import errno
 import io
 import math
+import os
 import pickletools
 import re
 import signal
@@ -49,8 +53,13 @@ DEVICE = "cpu"     # cpu, cuda o mps
 # %% Cada constante es también una opción: N_EMBD -> --n_embd 64
 here = Path(globals().get("__file__", "cuaderno")).resolve().parent
 if "ipykernel" not in sys.modules:  # en un cuaderno mandan las constantes de arriba
+    sys.stdout, sys.stderr = (f or open(os.devnull, "w") for f in (sys.stdout, sys.stderr))
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+        stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
+    sys.excepthook = lambda kind, e, trace: (  # una salida que no cabe en el disco, en una línea
+        sys.__excepthook__(kind, e, trace) if kind is not OSError or e.filename else
+        (print(f"error: no se puede escribir la salida ({e.strerror})", file=sys.stderr),
+         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)))
     signal.signal(signal.SIGINT, lambda *_: sys.exit("\ninterrumpido"))
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # «| head» termina sin ruido
@@ -388,9 +397,9 @@ def load(path):
                                 r"collections OrderedDict", called):
                             raise ValueError(called)
             checkpoint = torch.load(io.BytesIO(raw), "cpu", weights_only=True)
-        kinds = {"model": str, "config": dict, "chars": str, "weights": dict}
-        if (checkpoint["format"] != 1 or any(type(checkpoint[k]) != t for k, t in kinds.items())
-                or not checkpoint["model"].isprintable()):
+        kinds = {"format": int, "model": str, "config": dict, "chars": str, "weights": dict}
+        if (any(type(checkpoint[k]) != t for k, t in kinds.items())
+                or checkpoint["format"] != 1 or not checkpoint["model"].isprintable()):
             sys.exit(f"error: «{path}» no es un punto de control de este curso y formato")
         if any(type(v) not in (int, bool) and k != "dilations"
                for k, v in checkpoint["config"].items()):

@@ -288,7 +288,7 @@ def test_the_whole_run_keeps_its_promises(whole):
               for label in ("sueña", "dos capas sueñan")]
     assert dreamt[0] != dreamt[1] and [len(d) for d in dreamt] == [8, 8]
     assert sorted(os.listdir(folder / "figuras")) == [
-        "hopfield_capacidad.png", "hopfield_energia.png", "hopfield_recuerdo.png", "rbm_filtros.png"]
+        "hopfield_capacidad.png", "hopfield_recuerdo.png", "rbm_filtros.png"]
     assert max(map(len, out.splitlines())) <= 79 and len(re.findall(r"^   filtro", out, re.M)) == 6
 
 

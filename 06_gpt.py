@@ -946,11 +946,11 @@ print(f"resultado train={best['train']:.4f} val={best['val']:.4f} test=- "
 # %% Experimentos: predice antes de mirar (STEPS = 750; validación en poesia.txt y tinyshakespeare)
 # Una escalera: cada peldaño deja lo del anterior. `python figures/escalera.py` los da todos.
 # - N_LAYER = 0: sin atención, ¿a qué se parece? A contar parejas (2.384 en poesía): 2.378, 2.486.
-# - N_LAYER = 1, N_HEAD = 1 y FEED_FORWARD, RESIDUAL y LAYER_NORM = False: ¿basta mirar? 2.325, 2.444.
+# - N_LAYER = N_HEAD = 1, sin FEED_FORWARD, RESIDUAL ni LAYER_NORM: ¿basta mirar? 2.325, 2.444.
 # - N_HEAD = 4: ¿mejor cuatro cabezas que una? Todavía no: 2.348, 2.457.
 # - FEED_FORWARD = True: ¿y si piensa sobre lo que ha mirado? 2.320, 2.415.
 # - RESIDUAL = True: ¿qué gana con un camino directo, con un solo bloque? 2.228, 2.295.
 # - LAYER_NORM = True: ¿y normalizando? La pieza que más compra: 1.833, 1.812.
 # - N_LAYER = 3: ¿y tres bloques? Todo tal como viene: 1.744, 1.741.
-# - DROPOUT = 0.1: ¿apagar ayuda? En 750 pasos no hay sobreajuste que curar, y estorba: 1.829, 1.833.
+# - DROPOUT = 0.1: ¿apagar ayuda? Aún no hay sobreajuste que curar, y estorba: 1.829, 1.833.
 # - MUON = 0: ¿y con AdamW para todo? 1.848, 1.842: lo que compran dos bloques, lo compra el paso.

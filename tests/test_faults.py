@@ -360,7 +360,7 @@ def test_a_checkpoint_with_absurd_values_is_refused_or_harmless(nest, sampler, t
     """Configuraciones, pesos y claves de cualquier clase en un fichero bien hecho, con Hypothesis."""
     whole, path, seen = (nest / f"{model}.pt").read_bytes(), tmp_path / "d.pt", [0, 0]
 
-    @settings(max_examples=100 * MANY, deadline=None, database=None, phases=[Phase.generate],
+    @settings(max_examples=40 * MANY, deadline=None, database=None, phases=[Phase.generate],
               suppress_health_check=list(HealthCheck))
     @given(st.data())
     def one(data):
@@ -373,7 +373,7 @@ def test_a_checkpoint_with_absurd_values_is_refused_or_harmless(nest, sampler, t
         one()
         return seen
     tried, seen = guarded(work, 600 * MANY)
-    assert tried >= 80 * MANY and seen > 0.3 * tried
+    assert tried >= 30 * MANY and seen > 0.3 * tried
     TRIED["puntos de control con valores absurdos, para sample.py"] += tried
     TRIED["  de ellos, rechazados "] += seen
 
@@ -668,8 +668,8 @@ def test_killed_at_every_single_call_of_save_the_file_is_whole(here):
             before = [(p, p.read_bytes()) for p in (out, spare) if p.exists()]
             old, older, code, deaths = read(out), read(spare), -signal.SIGKILL, -1
             while code == -signal.SIGKILL:
-                deaths += 1              # de ordinario, una llamada de cada tres
-                k = 1 + deaths * (1 if MANY > 1 else 3)
+                deaths += 1              # de ordinario, una llamada de cada ocho
+                k = 1 + deaths * (1 if MANY > 1 else 8)
                 spare.unlink(missing_ok=True), out.unlink(missing_ok=True)
                 for p, raw in before:
                     p.write_bytes(raw)
@@ -690,7 +690,7 @@ def test_killed_at_every_single_call_of_save_the_file_is_whole(here):
         exec(rest, names)                # con el fichero de otro entrenamiento
         return kills
     kills = guarded(work, 600)
-    assert len(kills) == 4 and min(kills) >= 10 and kills[2] > kills[0]
+    assert len(kills) == 4 and min(kills) >= 3 and kills[2] > kills[0]
     TRIED["kill -9 en cada llamada de save"] += sum(kills)
 
 

@@ -478,13 +478,13 @@ try:
     model = GPT().to(DEVICE)
     train, val = train.to(DEVICE), val.to(DEVICE)
     fast = seconds(torch.float32) > 1.5 * seconds(torch.bfloat16)  # y convertir también cuesta
+    DTYPE = DTYPE or ("bfloat16" if fast else "float32")
     if COMPILE:
         model.compile()
         nll(model, *batch(train, 0))
 except Exception as e:  # la memoria, el dispositivo y el compilador fallan cada cual a su modo
     reason = f"{type(e).__name__}: {e}".splitlines()[0]
     sys.exit(f"error: no puedo montar el modelo en «{DEVICE}»: {reason}")
-DTYPE = DTYPE or ("bfloat16" if fast else "float32")
 parts = {}
 for name, w in model.named_parameters():
     part = re.sub(r"blocks\.\d+\.|\..*", "", name).replace("_1", "").replace("_2", "")
@@ -672,8 +672,8 @@ if blocks:
 
 # %% 9. Entrenar
 # La tasa sube, y luego baja en línea recta hasta cero. Cada EVAL_INTERVAL pasos se mide la pérdida
-# sobre las dos partes enteras y se guarda. El modelo que vale es el mejor en validación: el último
-# puede haberse aprendido el texto de memoria.
+# sobre las dos partes (enteras, si no pasan de EVAL_CHARS) y se guarda. El modelo que vale es el
+# mejor en validación: el último puede haberse aprendido el texto de memoria.
 config = {name: globals()[name.upper()] for name in (
     "block_size", "n_embd", "n_head", "n_layer", "residual", "layer_norm", "feed_forward",
     "rotary", "square")}
@@ -913,8 +913,8 @@ for n, p in enumerate(maps, 1):
 if model.position:
     where = F.normalize(model.position.weight.detach().cpu(), dim=1)            # (T, C)
     alike = where @ where.T                                                     # (T, T) cosenos
-    near = [alike.diagonal(d).mean() for d in (1, 4, 16) if d < BLOCK_SIZE]
-    print("    parecido entre puestos a distancia 1, 4 y 16:", [round(c.item(), 2) for c in near])
+    near = {d: round(alike.diagonal(d).mean().item(), 2) for d in (1, 4, 16) if d < BLOCK_SIZE}
+    print("    parecido (coseno) entre dos puestos, según su distancia:", near)
 
 if PLOT and state["history"]:
     steps, *curves = zip(*(h.values() for h in state["history"]))

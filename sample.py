@@ -267,11 +267,11 @@ for n in range(1, 21):
 # puesto, todos valdrían otra cosa. Por eso se suelta de golpe la mitad más vieja y se recalcula la
 # otra. Una ventana de T caracteres dura así T/2 más: entre dos y una posición por carácter.
 #
-# Con un solo texto manda lo que cuesta llamar a cada operación. Una LayerNorm acaba en un gain y un
-# bias que caben en la capa que le sigue, y dividir por sqrt(d), en la de las preguntas: se hace una
-# vez, y los pesos quedan en memoria como los lee el producto.
+# Con un solo texto manda lo que cuesta llamar a cada operación. Una LayerNorm acaba en una ganancia
+# (gain) y un sesgo (bias) que caben en la capa que le sigue, y dividir por sqrt(d), en la de las
+# preguntas: se hace una vez, y los pesos quedan en memoria como los lee el producto.
 def absorb(w, norm, name):
-    """La capa `name` con el gain y el bias de la LayerNorm `norm`: (salida,), (entrada, salida)."""
+    """Sesgo (salida,) y pesos (entrada, salida) de la capa `name`, con la norma `norm` dentro."""
     weight = w[name + ".weight"]
     bias = w.get(name + ".bias", weight.new_zeros(len(weight)))
     if norm + ".weight" in w:
@@ -375,6 +375,9 @@ for n in range(1, 21):
     whole, _ = gpt(w, tiny, text[:, memory["start"]:n])
     assert torch.allclose(cached, whole, atol=1e-4)
 assert computed <= 2 * 20  # posiciones calculadas para 20 caracteres
+x, (bias, weight) = torch.randn(4, 8, generator=rng), absorb(w, "norm", "head")   # (4, C)
+apart = linear(F.layer_norm(x, (8,), w["norm.weight"], w["norm.bias"]), w, "head")
+assert torch.allclose(F.layer_norm(x, (8,)) @ weight + bias, apart, atol=1e-4)
 
 
 # %% Leer un punto de control

@@ -31,8 +31,9 @@ STEPS = [  # peldaño, y las constantes con que se hace
 def train(data, flags):
     """Pérdida de validación y segundos de entrenar 06_gpt.py con esas opciones."""
     with tempfile.TemporaryDirectory() as folder:
-        order = [sys.executable, str(HERE.parent / "06_gpt.py"), "--data", data, "--length", "1",
-                 "--steps", "750", "--eval_interval", "750", "--out", f"{folder}/c.pt", *flags.split()]
+        order = [sys.executable, str(HERE.parent / "06_gpt.py"), "--data", data, "--steps", "750",
+                 "--eval_interval", "750", "--length", "1", "--out", f"{folder}/c.pt",
+                 *flags.split()]
         done = subprocess.run(order, capture_output=True, encoding="utf-8", cwd=Path.cwd())
     found = re.search(r"val=(\S+) test=- segundos=(\S+)", done.stdout)
     if done.returncode or not found:

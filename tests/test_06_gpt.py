@@ -1,6 +1,5 @@
 """06_gpt.py: el texto, cada pieza contra la de PyTorch, el entrenamiento y lo que pasa si se corta."""
 import functools
-import hashlib
 import itertools
 import math
 import os
@@ -14,7 +13,6 @@ import subprocess
 import time
 import unicodedata
 
-import numpy as np
 import pytest
 import torch
 import torch.nn as nn
@@ -544,8 +542,10 @@ def test_figures_are_written_only_if_asked(trained, inside, tmp_path):
     assert sorted(os.listdir("figuras")) == ["atencion.png", "perdida.png", "posiciones.png"]
     assert all((tmp_path / "figuras" / name).read_bytes()[:4] == b"\x89PNG" for name in
                os.listdir("figuras"))
-    assert "matplotlib" not in (ROOT / "06_gpt.py").read_text("utf-8").split("if PLOT:")[0].split(
-        "# %% Cada")[1]
+    inside("06_gpt.py", *SMALL, "--data", trained / "versos.txt", "--steps", 0, "--plot", "otra")
+    assert sorted(os.listdir("otra")) == ["atencion.png", "posiciones.png"]  # sin curva que dibujar
+    inside("06_gpt.py", *SMALL, "--data", trained / "versos.txt", "--steps", 0)
+    assert sorted(os.listdir(tmp_path)) == ["ckpt.pt", "figuras", "otra"]
 
 
 @pytest.mark.parametrize("flags", [[], ["--rotary"]])

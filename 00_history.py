@@ -9,7 +9,6 @@ qué supo hacer y dónde se atascó: ahí empieza la celda siguiente.
     python 00_history.py --plot figuras   y además tres figuras
 """
 import argparse
-import os
 import random
 import re
 import shutil
@@ -30,76 +29,42 @@ BLOCK_SIZE = 8        # letras de un nombre como mucho: los más largos no entra
 N_HIDDEN = 128        # unidades ocultas de la máquina restringida
 LEARNING_RATE = 0.5   # tasa de aprendizaje al empezar; baja en línea recta hasta cero
 
-# %% Cada constante es también una opción: N_EMBD -> --n_embd 64
-here = Path(globals().get("__file__", "cuaderno")).resolve().parent
-if "ipykernel" not in sys.modules:  # en un cuaderno mandan las constantes de arriba
-    sys.stdout, sys.stderr = (f or open(os.devnull, "w") for f in (sys.stdout, sys.stderr))
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
-    sys.excepthook = lambda kind, e, trace: (  # una salida que no cabe en el disco, en una línea
-        sys.__excepthook__(kind, e, trace) if kind is not OSError or e.filename else
-        (print(f"error: no se puede escribir la salida ({e.strerror})", file=sys.stderr),
-         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)))
-    signal.signal(signal.SIGINT, lambda *_: sys.exit("\ninterrumpido"))
-    if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # «| head» termina sin ruido
+# %% Cada constante es una opción: N_EMBD -> --n_embd 64. En un cuaderno, mandan las de arriba
+file = Path(globals().get("__file__", "cuaderno")).resolve()
+if Path(sys.argv[0]).name == file.name:                      # python o %run; pegado en celdas, no
+    if hasattr(sys.stdout, "reconfigure"):                   # la salida de un cuaderno no lo tiene
+        sys.stdout.reconfigure(encoding="utf-8", line_buffering=True)
+        if hasattr(signal, "SIGPIPE"):
+            signal.signal(signal.SIGPIPE, signal.SIG_DFL)    # «| head» acaba sin ruido
     options = argparse.ArgumentParser(allow_abbrev=False, description=__doc__,
                                       formatter_class=argparse.RawDescriptionHelpFormatter)
-    cell = Path(__file__).read_text("utf-8").split("# %%")[1]
+    cell = file.read_text("utf-8").split("# %%")[1]
     for name, note in re.findall(r"^([A-Z_]+) = .*?  # (.+)$", cell, re.M):
-        value = globals()[name]
-        kind = ({"action": argparse.BooleanOptionalAction} if isinstance(value, bool)
-                else {"type": type(value), "metavar": type(value).__name__})
-        options.add_argument(f"--{name.lower()}", default=value,
-                             help=f"{note} [{value}]".replace("%", "%%"), **kind)
-
-# %% Las opciones que se hayan dado mandan sobre las constantes
-if "ipykernel" not in sys.modules:
+        value, note = globals()[name], note.replace("%", "%%")
+        kind = {"type": type(value)}
+        if isinstance(value, bool):
+            kind = {"action": argparse.BooleanOptionalAction}                   # --x y --no-x
+        options.add_argument(f"--{name.lower()}", default=value, help=f"{note} [{value}]", **kind)
     globals().update({k.upper(): v for k, v in vars(options.parse_args()).items()})
 
-# %% Leer un texto
-def read_text(name):
-    """Texto de `name`, una ruta o un nombre de data/, en NFC y con fines de línea «\\n».
+# %% Leer un texto: una sola forma de escribir la «ñ» (NFC) y el fin de línea, sin marcas ocultas
+folder = file.parent / "data"
+try:
+    path = DATA if Path(DATA).is_file() else folder / DATA.removeprefix("data/")
+    text = unicodedata.normalize("NFC", Path(path).read_text("utf-8"))
+    text = re.sub("[\ufeff\0]", "", text)
+except UnicodeDecodeError as e:
+    sys.exit(f"error: «{DATA}» no es UTF-8 (byte {e.start}): guárdalo como UTF-8 con un editor")
+except OSError:
+    found = ", ".join(sorted(p.name for p in folder.glob("*.txt")))
+    sys.exit(f"error: no puedo leer «{DATA}». En data/ hay: {found}. "
+             "Más textos: python data/prepare.py --list")
 
-    Termina el programa, con una línea que dice qué hacer, si no existe o no es UTF-8.
-    """
-    path = here / "data" / name
-    try:
-        path = Path(name) if Path(name).is_file() else path
-        raw = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
-        text = raw.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
-        return unicodedata.normalize("NFC", text)
-    except UnicodeDecodeError as e:
-        sys.exit(f"error: «{path}» no está en UTF-8 (byte {e.start}). "
-                 f"Si es Latin-1: iconv -f latin1 -t utf8 {path.name} > nuevo.txt")
-    except OSError:
-        found = ", ".join(sorted(p.name for p in (here / "data").glob("*.txt"))) or "nada"
-        sys.exit(f"error: no puedo leer «{name}». En data/ hay: {found}. "
-                 "Más textos: python data/prepare.py --list")
-
-
-text = read_text(DATA)
-
-# %% Figuras, sólo si se piden: --plot CARPETA
-if PLOT:
-    try:
-        Path(PLOT).mkdir(parents=True, exist_ok=True)
-        import matplotlib.pyplot as plt
-    except ImportError:
-        sys.exit("error: PLOT pide matplotlib, y no está: pip install matplotlib")
-    except OSError as e:
-        sys.exit(f"error: no se puede escribir en «{PLOT}» ({e.strerror}). Elige otra con --plot")
-
-
-def figure(name):
-    """Guarda en PLOT la figura en curso como `name`.png, y la cierra."""
-    path = Path(PLOT) / f"{name}.png"
-    try:
-        plt.savefig(path, dpi=150, bbox_inches="tight")
-    except OSError as e:
-        sys.exit(f"error: no puedo guardar «{path}» ({e.strerror}). Elige otra carpeta con --plot")
-    plt.close()
-    print(f"   figura: {path}")
+# %% Una línea que se reescribe
+def live(line):
+    """En una terminal reescribe la línea en curso, sin pasar de su ancho; en un fichero, nada."""
+    if sys.stdout.isatty():
+        print("\r\033[K" + line[:shutil.get_terminal_size().columns - 1], end="", flush=True)
 
 # %% 1. ¿Puede pensar una red de síes y noes? (McCulloch y Pitts, 1943)
 # «A Logical Calculus of the Ideas Immanent in Nervous Activity»: la neurona dispara si le llegan
@@ -231,12 +196,16 @@ for load in loads:
     print(f"   {load:.2f} {kept[-1]:8.3f}  " + "█" * round(20 * kept[-1]))
 assert kept[1] > 0.97 and kept[-1] < 0.6
 if PLOT:
+    import matplotlib.pyplot as plt                          # pip install matplotlib
+    Path(PLOT).mkdir(parents=True, exist_ok=True)
+    plt.figure(figsize=(6, 4))
     plt.imshow(np.block([[np.pad(s.reshape(10, 10), 1) for s in p[:4]] for p in (noisy, recalled)]))
     plt.gca().set(xticks=[], yticks=[5.5, 17.5], yticklabels=["antes", "después"])
-    figure("hopfield_recuerdo")
+    plt.savefig(Path(PLOT) / "hopfield_recuerdo.png", dpi=150, bbox_inches="tight")
+    plt.figure(figsize=(6, 4))
     plt.plot(loads, kept, "o-", [0.138, 0.138], [0, 1], "--")
     plt.gca().set(xlabel="patrones por unidad (raya: 0.138)", ylabel="fidelidad del recuerdo")
-    figure("hopfield_capacidad")
+    plt.savefig(Path(PLOT) / "hopfield_capacidad.png", dpi=150, bbox_inches="tight")
 # Lo que no pudo: salir de un valle malo, ni inventarse unidades que los datos no traen.
 
 # %% 5. ¿Y si las unidades dudan? (Ackley, Hinton y Sejnowski, 1985)
@@ -304,11 +273,6 @@ def hidden_log(h, W, b, c):
     """Lo mismo de h, sumando sobre v y con el signo cambiado: log p(h) + log Z, (n, H) -> (n,)."""
     return h @ c + np.logaddexp.reduce(b + (h @ W.T).reshape(-1, *b.shape), axis=2).sum(1)
 
-def transient(line):
-    """En una terminal reescribe la línea en curso, sin pasar de su ancho; en un fichero, nada."""
-    if sys.stdout.isatty():
-        print("\r\033[K" + line[:shutil.get_terminal_size().columns - 1], end="", flush=True)
-
 def fit(W, b, c, below=None):
     """STEPS pasos de CD-1, en el sitio, con los nombres o (celda 7) lo que `below` ve en ellos."""
     for step in range(STEPS):
@@ -321,7 +285,7 @@ def fit(W, b, c, below=None):
         W += rate * (v.T @ h - dream.T @ back)               # como antes, datos menos sueño
         b += rate * (v - dream).sum(0).reshape(b.shape)
         c += rate * (h - back).sum(0)
-        transient(f"   paso {step + 1} de {STEPS}" * (step + 1 < STEPS))     # el último, la borra
+        live(f"   paso {step + 1} de {STEPS}" * (step + 1 < STEPS))          # el último, la borra
 
 def dreams(n, W, b, c):
     """`n` sueños (n, L*V), tras 200 idas y vueltas desde letras al azar."""
@@ -363,11 +327,14 @@ for f in filters:                                            # (L, V)
     peaks = f * (f == f.max(1, keepdims=True)) * (f > f.max() / 2)
     print(f"   filtro {spell(peaks):·<{L}}  activo en", spell(x[np.argsort(-x @ f.ravel())[:5]]))
 if PLOT:
+    import matplotlib.pyplot as plt                          # pip install matplotlib
+    Path(PLOT).mkdir(parents=True, exist_ok=True)
+    plt.figure(figsize=(6, 4))
     often = np.sort(np.argsort(-x.sum(0).reshape(L, V).sum(0))[:24])         # letras más usadas
     plt.imshow(np.hstack([np.c_[f.T[often], often * np.nan] for f in filters]), aspect="auto")
     plt.yticks(range(len(often)), [chars[i] for i in often], fontsize=9)
     plt.gca().set(xticks=[], xlabel=f"posición, de 1 a {L}, en seis unidades ocultas")
-    figure("rbm_filtros")
+    plt.savefig(Path(PLOT) / "rbm_filtros.png", dpi=150, bbox_inches="tight")
 print("   sueña", spell(dreams(8, *first)))
 # Lo que no pudo: ir más hondo. Sus ocultas tienen un orden propio que ella no modela.
 

@@ -22,7 +22,6 @@ import argparse
 import gc
 import math
 import operator
-import os
 import random
 import re
 import signal
@@ -43,67 +42,30 @@ N_HIDDEN = 16        # neuronas de cada una de las dos capas ocultas
 LEARNING_RATE = 1.0  # tasa de aprendizaje al empezar; baja en línea recta hasta su décima parte
 WEIGHT_DECAY = 1e-4  # peso en la pérdida de la suma de los cuadrados de los parámetros (L2)
 
-# %% Cada constante es también una opción: N_EMBD -> --n_embd 64
-here = Path(globals().get("__file__", "cuaderno")).resolve().parent
-if "ipykernel" not in sys.modules:  # en un cuaderno mandan las constantes de arriba
-    sys.stdout, sys.stderr = (f or open(os.devnull, "w") for f in (sys.stdout, sys.stderr))
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
-    sys.excepthook = lambda kind, e, trace: (  # una salida que no cabe en el disco, en una línea
-        sys.__excepthook__(kind, e, trace) if kind is not OSError or e.filename else
-        (print(f"error: no se puede escribir la salida ({e.strerror})", file=sys.stderr),
-         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)))
-    signal.signal(signal.SIGINT, lambda *_: sys.exit("\ninterrumpido"))
-    if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # «| head» termina sin ruido
+# %% Cada constante es una opción: N_EMBD -> --n_embd 64. En un cuaderno, mandan las de arriba
+file = Path(globals().get("__file__", "cuaderno")).resolve()
+if Path(sys.argv[0]).name == file.name:                      # python o %run; pegado en celdas, no
+    if hasattr(sys.stdout, "reconfigure"):                   # la salida de un cuaderno no lo tiene
+        sys.stdout.reconfigure(encoding="utf-8", line_buffering=True)
+        if hasattr(signal, "SIGPIPE"):
+            signal.signal(signal.SIGPIPE, signal.SIG_DFL)    # «| head» acaba sin ruido
     options = argparse.ArgumentParser(allow_abbrev=False, description=__doc__,
                                       formatter_class=argparse.RawDescriptionHelpFormatter)
-    cell = Path(__file__).read_text("utf-8").split("# %%")[1]
+    cell = file.read_text("utf-8").split("# %%")[1]
     for name, note in re.findall(r"^([A-Z_]+) = .*?  # (.+)$", cell, re.M):
-        value = globals()[name]
-        kind = ({"action": argparse.BooleanOptionalAction} if isinstance(value, bool)
-                else {"type": type(value), "metavar": type(value).__name__})
-        options.add_argument(f"--{name.lower()}", default=value,
-                             help=f"{note} [{value}]".replace("%", "%%"), **kind)
-
-# %% Las opciones que se hayan dado mandan sobre las constantes
-if "ipykernel" not in sys.modules:
+        value, note = globals()[name], note.replace("%", "%%")
+        kind = {"type": type(value)}
+        if isinstance(value, bool):
+            kind = {"action": argparse.BooleanOptionalAction}                   # --x y --no-x
+        options.add_argument(f"--{name.lower()}", default=value, help=f"{note} [{value}]", **kind)
     globals().update({k.upper(): v for k, v in vars(options.parse_args()).items()})
-
-# %% Figuras, sólo si se piden: --plot CARPETA
-if PLOT:
-    try:
-        Path(PLOT).mkdir(parents=True, exist_ok=True)
-        import matplotlib.pyplot as plt
-    except ImportError:
-        sys.exit("error: PLOT pide matplotlib, y no está: pip install matplotlib")
-    except OSError as e:
-        sys.exit(f"error: no se puede escribir en «{PLOT}» ({e.strerror}). Elige otra con --plot")
-
-
-def figure(name):
-    """Guarda en PLOT la figura en curso como `name`.png, y la cierra."""
-    path = Path(PLOT) / f"{name}.png"
-    try:
-        plt.savefig(path, dpi=150, bbox_inches="tight")
-    except OSError as e:
-        sys.exit(f"error: no puedo guardar «{path}» ({e.strerror}). Elige otra carpeta con --plot")
-    plt.close()
-    print(f"   figura: {path}")
 
 # %% 1. La derivada es una pendiente
 # Mueve x un poco, h, y mira cuánto se mueve f(x): el cociente es la pendiente, la derivada. Con h
 # grande la curva ya se ha torcido; con h diminuto los dos valores de f coinciden en casi todas sus
 # 16 cifras, y al restarlos sólo quedan las redondeadas. Lo mejor está en medio.
-for ok, why in [
-    (min(EVAL_INTERVAL, N_HIDDEN) >= 1, "EVAL_INTERVAL y N_HIDDEN deben ser 1 o más"),
-    (STEPS >= 0 and 0 <= SEED < 2**31, "STEPS y SEED no pueden ser negativos, ni SEED enorme"),
-    (0 <= NOISE <= 1, f"NOISE ({NOISE}) debe estar entre 0 y 1"),
-    (0 < LEARNING_RATE <= 10, f"LEARNING_RATE ({LEARNING_RATE}) debe ser positiva, hasta 10"),
-    (0 <= WEIGHT_DECAY <= 0.1, f"WEIGHT_DECAY ({WEIGHT_DECAY}) debe estar entre 0 y 0.1"),
-]:
-    if not ok:
-        sys.exit(f"error: {why}")
+if min(EVAL_INTERVAL, N_HIDDEN) < 1:
+    sys.exit("error: EVAL_INTERVAL y N_HIDDEN deben ser 1 o más")
 
 
 def slope(f, x, h=1e-5):
@@ -331,6 +293,8 @@ print("\n4. el grafo de L = (a b + c)² a")
 print("\n".join(picture))
 
 if PLOT:
+    import matplotlib.pyplot as plt                          # pip install matplotlib
+    Path(PLOT).mkdir(parents=True, exist_ok=True)
     level, place = {}, {}  # a cuántas operaciones de los datos está cada nodo; dónde se dibuja
     plt.figure(figsize=(11, 3.5))
     for v in L.topological()[::-1]:
@@ -346,7 +310,7 @@ if PLOT:
                 "connectionstyle": f"arc3,rad={rise}"})
     plt.axis("off")
     plt.axis([-0.5, level[L] + 0.5, -3.5, 0.5])
-    figure("grafo")
+    plt.savefig(Path(PLOT) / "grafo.png", dpi=150, bbox_inches="tight")
 
 # %% 5. Una neurona, entera y desmontada, y la misma en PyTorch
 # Una neurona suma sus entradas con pesos (weights), añade un sesgo (bias) y pasa la suma por una
@@ -501,17 +465,19 @@ line_hits = ((flat @ line) * y > 0).sum()
 assert line_hits < 100
 print(f"\n7. dos lunas: una recta acierta {line_hits} de 100; una red de {len(start)} parámetros:")
 gc.disable()
-for step in range(STEPS):
-    loss, scores = moons_loss(model)
-    gradient_step(model, loss, rate_at(step, STEPS))
-    losses.append(loss.data)
-    if not math.isfinite(loss.data):
-        sys.exit(f"error: la pérdida dejó de ser finita en el paso {step + 1}. Prueba una "
-                 f"LEARNING_RATE menor que {LEARNING_RATE:g}")
-    if (step + 1) % EVAL_INTERVAL == 0 or step in (0, STEPS - 1):
-        hits = sum(score.data * target > 0 for score, target in zip(scores, y))
-        print(f"   paso {step + 1:4d}   pérdida {loss.data:.4f}   aciertos {hits} de 100",
-              flush=True)
+try:
+    for step in range(STEPS):
+        loss, scores = moons_loss(model)
+        gradient_step(model, loss, rate_at(step, STEPS))
+        losses.append(loss.data)
+        if not math.isfinite(loss.data):
+            sys.exit(f"error: la pérdida dejó de ser finita en el paso {step}: baja LEARNING_RATE")
+        if (step + 1) % EVAL_INTERVAL == 0 or step in (0, STEPS - 1):
+            hits = sum(score.data * target > 0 for score, target in zip(scores, y))
+            print(f"   paso {step + 1:4d}   pérdida {loss.data:.4f}   aciertos {hits} de 100",
+                  flush=True)
+except KeyboardInterrupt:
+    sys.exit("\ninterrumpido")
 
 # La frontera: el signo que da la red en cada punto del plano y, encima, los datos.
 across, down = np.linspace(-1.5, 2.5, 73), np.linspace(1.5, -1.0, 23)
@@ -521,6 +487,9 @@ nearest = np.abs(X[:, 1:] - down).argmin(1), np.abs(X[:, :1] - across).argmin(1)
 field[nearest] = np.where(y > 0, "x", "o")
 print("\n".join("   " + "".join(row) for row in field))
 if PLOT:
+    import matplotlib.pyplot as plt                          # pip install matplotlib
+    Path(PLOT).mkdir(parents=True, exist_ok=True)
+    plt.figure(figsize=(6, 4))
     plt.contourf(across, down, sides, levels=[-1e9, 0, 1e9], colors=["tab:blue", "tab:orange"],
                  alpha=0.3)
     plt.contour(across, down, sides, levels=[-1, 0, 1], colors="black",
@@ -529,7 +498,7 @@ if PLOT:
         plt.scatter(*X[y == side].T, marker=mark, color=color, label=f"y = {side}")
     plt.gca().set(xlabel="x1", ylabel="x2")
     plt.legend()
-    figure("lunas")
+    plt.savefig(Path(PLOT) / "lunas.png", dpi=150, bbox_inches="tight")
 
 # %% 8. De números a tensores, o por qué existe PyTorch
 # Multiplicar dos números cuesta nanosegundos; apuntar la operación en un nodo, cien veces más. Se

@@ -20,20 +20,15 @@ después: So et al., «Primer» (2021); Su et al., «RoFormer» (2021), ecuació
 Jordan et al., «Muon: An optimizer for hidden layers in neural networks» (2024).
 """
 import argparse
-import errno
 import hashlib
-import io
 import math
 import os
-import pickletools
 import re
 import shutil
 import signal
 import sys
 import time
 import unicodedata
-import warnings
-import zipfile
 from collections import Counter
 from pathlib import Path
 
@@ -75,31 +70,22 @@ PROMPT = ""           # comienzo de la muestra final (vacío: un salto de línea
 LENGTH = 600          # caracteres de la muestra final
 TEMPERATURE = 0.7     # de la muestra: menos de 1, más prudente; más de 1, más atrevida
 
-# %% Cada constante es también una opción: N_EMBD -> --n_embd 64
-here = Path(globals().get("__file__", "cuaderno")).resolve().parent
-if "ipykernel" not in sys.modules:  # en un cuaderno mandan las constantes de arriba
-    sys.stdout, sys.stderr = (f or open(os.devnull, "w") for f in (sys.stdout, sys.stderr))
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
-    sys.excepthook = lambda kind, e, trace: (  # una salida que no cabe en el disco, en una línea
-        sys.__excepthook__(kind, e, trace) if kind is not OSError or e.filename else
-        (print(f"error: no se puede escribir la salida ({e.strerror})", file=sys.stderr),
-         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)))
-    signal.signal(signal.SIGINT, lambda *_: sys.exit("\ninterrumpido"))
-    if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # «| head» termina sin ruido
+# %% Cada constante es una opción: N_EMBD -> --n_embd 64. En un cuaderno, mandan las de arriba
+file = Path(globals().get("__file__", "cuaderno")).resolve()
+if Path(sys.argv[0]).name == file.name:                      # python o %run; pegado en celdas, no
+    if hasattr(sys.stdout, "reconfigure"):                   # la salida de un cuaderno no lo tiene
+        sys.stdout.reconfigure(encoding="utf-8", line_buffering=True)
+        if hasattr(signal, "SIGPIPE"):
+            signal.signal(signal.SIGPIPE, signal.SIG_DFL)    # «| head» acaba sin ruido
     options = argparse.ArgumentParser(allow_abbrev=False, description=__doc__,
                                       formatter_class=argparse.RawDescriptionHelpFormatter)
-    cell = Path(__file__).read_text("utf-8").split("# %%")[1]
+    cell = file.read_text("utf-8").split("# %%")[1]
     for name, note in re.findall(r"^([A-Z_]+) = .*?  # (.+)$", cell, re.M):
-        value = globals()[name]
-        kind = ({"action": argparse.BooleanOptionalAction} if isinstance(value, bool)
-                else {"type": type(value), "metavar": type(value).__name__})
-        options.add_argument(f"--{name.lower()}", default=value,
-                             help=f"{note} [{value}]".replace("%", "%%"), **kind)
-
-# %% Las opciones que se hayan dado mandan sobre las constantes
-if "ipykernel" not in sys.modules:
+        value, note = globals()[name], note.replace("%", "%%")
+        kind = {"type": type(value)}
+        if isinstance(value, bool):
+            kind = {"action": argparse.BooleanOptionalAction}                   # --x y --no-x
+        options.add_argument(f"--{name.lower()}", default=value, help=f"{note} [{value}]", **kind)
     globals().update({k.upper(): v for k, v in vars(options.parse_args()).items()})
 
 # %% En varios procesos, con torchrun; si no lo usas, puedes saltarte esto
@@ -110,28 +96,18 @@ if rank:
     sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")
 
 
-# %% Leer un texto
-def read_text(name):
-    """Texto de `name`, una ruta o un nombre de data/, en NFC y con fines de línea «\\n».
-
-    Termina el programa, con una línea que dice qué hacer, si no existe o no es UTF-8.
-    """
-    path = here / "data" / name
-    try:
-        path = Path(name) if Path(name).is_file() else path
-        raw = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
-        text = raw.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
-        return unicodedata.normalize("NFC", text)
-    except UnicodeDecodeError as e:
-        sys.exit(f"error: «{path}» no está en UTF-8 (byte {e.start}). "
-                 f"Si es Latin-1: iconv -f latin1 -t utf8 {path.name} > nuevo.txt")
-    except OSError:
-        found = ", ".join(sorted(p.name for p in (here / "data").glob("*.txt"))) or "nada"
-        sys.exit(f"error: no puedo leer «{name}». En data/ hay: {found}. "
-                 "Más textos: python data/prepare.py --list")
-
-
-text = read_text(DATA)
+# %% Leer un texto: una sola forma de escribir la «ñ» (NFC) y el fin de línea, sin marcas ocultas
+folder = file.parent / "data"
+try:
+    path = DATA if Path(DATA).is_file() else folder / DATA.removeprefix("data/")
+    text = unicodedata.normalize("NFC", Path(path).read_text("utf-8"))
+    text = re.sub("[\ufeff\0]", "", text)
+except UnicodeDecodeError as e:
+    sys.exit(f"error: «{DATA}» no es UTF-8 (byte {e.start}): guárdalo como UTF-8 con un editor")
+except OSError:
+    found = ", ".join(sorted(p.name for p in folder.glob("*.txt")))
+    sys.exit(f"error: no puedo leer «{DATA}». En data/ hay: {found}. "
+             "Más textos: python data/prepare.py --list")
 
 # %% 1. Del texto a los números
 # El vocabulario son los caracteres del texto, ordenados; el id de uno es su puesto. Una tabla
@@ -167,30 +143,20 @@ assert decode(ids[:1000].tolist()) == text[:1000]
 cut = int(0.9 * len(ids))  # el 10 % final no se entrena nunca: dirá si el modelo aprende o recita
 train, val = ids[:cut], ids[cut:]
 
-for ok, why in [
-    (V > 1, f"«{DATA}» tiene {len(text)} caracteres y {V} distintos: no hay nada que predecir"),
-    (min(BATCH_SIZE, BLOCK_SIZE, N_EMBD, N_HEAD, EVAL_INTERVAL) >= 1,
-     "BATCH_SIZE, BLOCK_SIZE, N_EMBD, N_HEAD y EVAL_INTERVAL deben ser 1 o más"),
-    (min(STEPS, N_LAYER, WARMUP_STEPS, LENGTH, EVAL_CHARS, SEED) >= 0 and SEED < 2**31,
-     "STEPS, N_LAYER, WARMUP_STEPS, LENGTH, EVAL_CHARS y SEED no pueden ser negativos, ni SEED "
-     "enorme"),
-    (DTYPE in ("", "float32", "bfloat16"), f"DTYPE es float32 o bfloat16, no «{DTYPE}»"),
-    (N_EMBD % max(N_HEAD, 1) == 0, f"N_EMBD ({N_EMBD}) debe ser múltiplo de N_HEAD ({N_HEAD})"),
-    (not ROTARY or N_EMBD // N_HEAD % 2 == 0, "con ROTARY, N_EMBD / N_HEAD debe ser par"),
-    (0 <= DROPOUT < 1, f"DROPOUT ({DROPOUT}) debe ser 0 o más, y menos de 1"),
-    (0 < LEARNING_RATE < 1e3 and 0 <= WEIGHT_DECAY < 1e3 and 0 <= GRAD_CLIP < math.inf
-     and 0 <= MUON < 1e3, "LEARNING_RATE debe ser positiva; WEIGHT_DECAY, GRAD_CLIP y MUON, cero o "
-     "más"),
-    (0 < TEMPERATURE < math.inf, f"TEMPERATURE ({TEMPERATURE}) debe ser positiva"),
-    (len(train) > BLOCK_SIZE and len(val) > 1, f"«{DATA}» es corto: deja {len(train)} caracteres "
-     f"para entrenar y BLOCK_SIZE es {BLOCK_SIZE}. Hace falta más texto o menos BLOCK_SIZE"),
-    (set(PROMPT) <= set(chars), f"PROMPT lleva caracteres que no salen en «{DATA}»: "
-     + " ".join(sorted(set(PROMPT) - set(chars)))),
-    (os.access(Path(OUT).parent, os.W_OK) and not Path(OUT).is_dir(),
-     f"no se puede escribir «{OUT}»: elige otro sitio con --out"),
-]:
-    if not ok:
-        sys.exit(f"error: {why}")
+if V < 2:
+    sys.exit(f"error: «{DATA}» tiene {V} caracteres distintos: no hay nada que predecir")
+if not Path(OUT).parent.is_dir():
+    sys.exit(f"error: no existe la carpeta de «{OUT}». Créala, o elige otra con --out")
+if min(BATCH_SIZE, BLOCK_SIZE, N_EMBD, N_HEAD, EVAL_INTERVAL) < 1:
+    sys.exit("error: BATCH_SIZE, BLOCK_SIZE, N_EMBD, N_HEAD y EVAL_INTERVAL deben ser 1 o más")
+if N_EMBD % N_HEAD or ROTARY and N_EMBD // N_HEAD % 2:
+    sys.exit("error: N_EMBD debe ser múltiplo de N_HEAD, y con ROTARY, del doble de N_HEAD")
+if len(train) <= BLOCK_SIZE or len(val) < 2:
+    sys.exit(f"error: «{DATA}» es corto: deja {len(train)} caracteres para entrenar y BLOCK_SIZE es "
+             f"{BLOCK_SIZE}. Hace falta más texto o menos BLOCK_SIZE")
+PROMPT = unicodedata.normalize("NFC", PROMPT)
+if not set(PROMPT) <= set(chars):
+    sys.exit(f"error: PROMPT lleva caracteres que no salen en «{DATA}»")
 print(f"1. {len(ids)} caracteres, {V} distintos; entrenar con {len(train)}, validar con {len(val)}")
 print("   una ventana de 8 enseña 8 predicciones a la vez:")
 for t in range(min(8, len(ids) - 1)):
@@ -496,129 +462,25 @@ print(f"\n7. {sum(parts.values())} parámetros: " + ", ".join(f"{k} {n}" for k, 
 print(f"   pérdida sin entrenar {first:.3f}; a ciegas entre {V} caracteres, {math.log(V):.3f}")
 
 
-# %% Guardar sin perder nada
-written = set()  # lo que este programa ya ha guardado
-
-
+# %% Guardar: entero o nada
 def save(checkpoint, path):
-    """Escribe `checkpoint` en `path` de golpe: quien lea verá el de antes o el nuevo, nunca medio.
-
-    Lo que hubiera antes de empezar queda en NOMBRE.bak. Si el disco no deja, termina sin cambios.
-    """
-    path, buffer = Path(path), io.BytesIO()
-    fresh, old = (path.with_name(f"{path.name}.{os.getpid()}.{end}") for end in ("tmp", "bak.tmp"))
-    torch.save(checkpoint, buffer)
+    """Escribe `checkpoint` aparte y lo pone en `path` de golpe: se verá el viejo o el nuevo."""
+    aside = Path(f"{path}.tmp")
     try:
-        with open(fresh, "wb") as f:
-            f.write(buffer.getbuffer())
-            f.flush()
-            os.fsync(f.fileno())
-        if path not in written and path.exists():
-            shutil.copyfile(path, old)
-            os.replace(old, f"{path}.bak")
-        os.replace(fresh, path)
-        written.add(path)
-    except OSError as e:
-        fresh.unlink(missing_ok=True)
-        old.unlink(missing_ok=True)
-        reason = "el disco está lleno" if e.errno == errno.ENOSPC else f"no se deja ({e.strerror})"
-        sys.exit(f"error: no puedo guardar «{path}»: {reason}. Elige otro sitio con --out")
-
-
-# %% Leer un punto de control
-def load(path):
-    """El diccionario que se guardó en `path`, sin ejecutar nada de lo que el fichero traiga.
-
-    Termina si no existe, está truncado, no es de este curso o algún peso no es un número.
-    """
-    try:
-        with open(path, "rb") as f, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch avisa, en inglés, de lo que no reconoce
-            raw = f.read()
-            with zipfile.ZipFile(io.BytesIO(raw)) as z:      # nada que al leerlo crezca o actúe
-                if sum(part.file_size for part in z.infolist()) > len(raw):
-                    raise ValueError("comprimido")
-                for pkl in (name for name in z.namelist() if name.endswith(".pkl")):
-                    for code, called, _ in pickletools.genops(z.read(pkl)):
-                        if code.name == "GLOBAL" and not re.fullmatch(
-                                r"torch \w+Storage|torch._utils _rebuild_tensor_v2|"
-                                r"collections OrderedDict", called):
-                            raise ValueError(called)
-            checkpoint = torch.load(io.BytesIO(raw), "cpu", weights_only=True)
-        kinds = {"format": int, "model": str, "config": dict, "chars": str, "weights": dict}
-        if (any(type(checkpoint[k]) != t for k, t in kinds.items())
-                or checkpoint["format"] != 1 or not checkpoint["model"].isprintable()):
-            sys.exit(f"error: «{path}» no es un punto de control de este curso y formato")
-        if any(type(v) not in (int, bool) and k != "dilations"
-               for k, v in checkpoint["config"].items()):
-            sys.exit(f"error: «{path}» no se puede usar: su configuración no tiene sentido")
-        for name, w in checkpoint["weights"].items():
-            if (not name.isprintable() or w.dtype != torch.float32 or not w.is_contiguous()
-                    or not 0 < w.nbytes <= len(raw) or not w.isfinite().all()):
-                sys.exit(f"error: en «{path}» el tensor {name!r} no lleva números válidos")
-        return checkpoint
-    except OSError as e:
-        reason = "no existe" if e.errno == errno.ENOENT else f"no se deja leer ({e.strerror})"
-        sys.exit(f"error: «{path}» {reason}. Los hacen las lecciones: python 06_gpt.py")
-    except Exception:  # un fichero dañado puede fallar de cualquier manera
-        sys.exit(f"error: «{path}» está dañado o no es un punto de control. Si hay un {path}.bak, "
-                 "es el anterior")
-
-
-# %% Figuras, sólo si se piden: --plot CARPETA
-if PLOT:
-    try:
-        Path(PLOT).mkdir(parents=True, exist_ok=True)
-        import matplotlib.pyplot as plt
-    except ImportError:
-        sys.exit("error: PLOT pide matplotlib, y no está: pip install matplotlib")
-    except OSError as e:
-        sys.exit(f"error: no se puede escribir en «{PLOT}» ({e.strerror}). Elige otra con --plot")
-
-
-def figure(name):
-    """Guarda en PLOT la figura en curso como `name`.png, y la cierra."""
-    path = Path(PLOT) / f"{name}.png"
-    try:
-        plt.savefig(path, dpi=150, bbox_inches="tight")
-    except OSError as e:
-        sys.exit(f"error: no puedo guardar «{path}» ({e.strerror}). Elige otra carpeta con --plot")
-    plt.close()
-    print(f"   figura: {path}")
+        with open(aside, "wb", buffering=0) as f:
+            torch.save(checkpoint, f)
+            os.fsync(f)
+        os.replace(aside, path)
+    except (OSError, RuntimeError):                          # torch dice RuntimeError si no cabe
+        aside.unlink(missing_ok=True)
+        sys.exit(f"error: no puedo guardar «{path}»: ¿cabe en el disco? Elige otro sitio con --out")
 
 
 # %% Una línea que se reescribe
-def transient(line):
+def live(line):
     """En una terminal reescribe la línea en curso, sin pasar de su ancho; en un fichero, nada."""
     if sys.stdout.isatty():
         print("\r\033[K" + line[:shutil.get_terminal_size().columns - 1], end="", flush=True)
-
-
-def progress(step, steps, loss, tokens_s, left):
-    """Línea transitoria: barra, paso, pérdida, tokens por segundo y segundos que faltan."""
-    bar = "█" * (10 * step // steps)
-    transient(f"{bar:░<10} {step}/{steps} pérdida {loss:.3f} {tokens_s:.0f}/s "
-              f"faltan {left // 60:.0f}:{left % 60:02.0f}")
-
-
-# %% Acabar bien: Ctrl-C, y la pérdida que deja de ser un número
-stopping, before = False, signal.getsignal(signal.SIGINT)
-
-
-def stop(*_):
-    """Con el primer Ctrl-C se acaba el paso, se evalúa y se guarda; el segundo interrumpe ya."""
-    global stopping
-    stopping = True
-    signal.signal(signal.SIGINT, before)
-
-
-def finite(loss, step):
-    """`loss`, si es un número finito; si no, termina diciendo qué probar."""
-    if not math.isfinite(loss):
-        transient("")
-        sys.exit(f"error: la pérdida dejó de ser finita en el paso {step}. Prueba una "
-                 f"LEARNING_RATE menor que {LEARNING_RATE:g}. Lo último guardado queda como estaba")
-    return loss
 
 
 # %% 8. Dos maneras de dar el paso: AdamW y Muon
@@ -680,8 +542,8 @@ config = {name: globals()[name.upper()] for name in (
 state = {"step": 0, "seconds": 0.0, "seed": SEED, "dtype": DTYPE, "history": [], "best": None,
          "text": hashlib.sha256(text.encode()).hexdigest()}
 if RESUME:
-    checkpoint = load(RESUME)
     try:
+        checkpoint = torch.load(RESUME, "cpu", weights_only=True)
         saved = checkpoint["training"]
         if (checkpoint["config"], saved["text"]) != (config, state["text"]):
             sys.exit(f"error: «{RESUME}» es de otro texto o de otro modelo, y así no puede seguir: "
@@ -696,14 +558,6 @@ if RESUME:
                 found = optimizer.state[w]
                 if set(found) != kept or any(found[k].shape != w.shape for k in kept - {"step"}):
                     raise ValueError("memoria del optimizador")
-        best = state["best"] or {"step": 0, "train": 0.0, "val": 0.0}
-        if ([type(state[k]) for k in ("step", "seconds", "seed", "history", "dtype")]
-                + [type(best[k]) for k in ("step", "train", "val")]
-                != [int, float, int, list, str, int, float, float]
-                or not (state["step"] > 0 <= state["seed"] < 2**31)
-                or any(type(h["step"]) != int for h in state["history"])
-                or state["dtype"] not in ("float32", "bfloat16")):
-            raise ValueError("estado")
     except Exception:  # un fichero dañado puede fallar de cualquier manera
         sys.exit(f"error: «{RESUME}» no guarda un entrenamiento completo que se pueda seguir")
     SEED, DTYPE = state["seed"], state["dtype"]
@@ -720,7 +574,7 @@ def evaluate(ids):
     groups = math.ceil((len(ids) - 1) / span)
     chosen = min(groups, math.ceil(EVAL_CHARS / span) or groups)
     for n in range(chosen):
-        transient(f"evaluando: {100 * n // chosen} %")
+        live(f"evaluando: {100 * n // chosen} %")
         i = n * groups // chosen * span
         y = ids[i + 1:i + 1 + span].long()
         spare, count = span - len(y), count + len(y)   # lo que falta se rellena, y no cuenta
@@ -730,28 +584,23 @@ def evaluate(ids):
     return total / count
 
 
-def check_up(due):
-    """Evalúa, guarda y cuenta cómo va; sólo si tocaba (`due`) se decide cuál es el mejor modelo.
-
-    Lo que se mide fuera de hora, al interrumpir, no decide: así seguir con --resume es exacto.
-    """
+def check_up():
+    """Evalúa, guarda y cuenta cómo va."""
     now = {"step": state["step"], "train": evaluate(train), "val": evaluate(val),
            "weights": {name: w.detach().cpu().clone() for name, w in model.state_dict().items()}}
-    finite(now["val"], now["step"])
     best = min(filter(None, (state["best"], now)), key=lambda m: m["val"])
-    if due:
-        state["best"] = best
-        state["history"].append({k: now[k] for k in ("step", "train", "val")})
+    state["best"] = best
+    state["history"].append({k: now[k] for k in ("step", "train", "val")})
     save({"format": 1, "model": "gpt", "config": config, "chars": chars,
           "weights": best["weights"], "data": Path(DATA).name, "step": best["step"],
           "train_loss": best["train"], "val_loss": best["val"],
           "training": {**state, "weights": now["weights"],
                        "optimizers": [o.state_dict()["state"] for o, _ in optimizers]}}, OUT)
-    transient("")
+    live("")
     print(f"   paso {now['step']:5d}   train {now['train']:.4f}   val {now['val']:.4f}"
           + ("" if best is now else f"   (vale el del paso {best['step']})"), flush=True)
     later = [h for h in state["history"] if h["step"] > best["step"]]
-    if due and len(later) == 2 and now["train"] < best["train"]:
+    if len(later) == 2 and now["train"] < best["train"]:
         print(f"   sobreajuste (overfitting): desde el paso {best['step']} mejora el entrenamiento "
               "y la validación no.\n   El modelo recita en vez de aprender; se conserva el de "
               "entonces.\n   Prueba --dropout 0.2, menos N_EMBD, N_LAYER o STEPS, o más texto.")
@@ -762,51 +611,41 @@ best, parallel = state["best"], model
 watch = 16 if torch.device(DEVICE).type == "cuda" else 1  # pedir la pérdida a una GPU es esperarla
 if world > 1:
     dist.init_process_group("nccl" if watch > 1 else "gloo")
-    parallel, before = nn.parallel.DistributedDataParallel(model), signal.SIG_IGN
-    alone = sys.excepthook
-    sys.excepthook = lambda kind, e, trace: (
-        alone(kind, e, trace) if not issubclass(kind, RuntimeError) else rank or print(
-            f"error: se ha perdido otro de los procesos en el paso {state['step'] + 1}. Lo último "
-            f"guardado queda como estaba: sigue con --resume {OUT}", file=sys.stderr))
+    parallel = nn.parallel.DistributedDataParallel(model)
 print(f"\n9. {STEPS - state['step']} pasos de {BATCH_SIZE * world} x {BLOCK_SIZE} caracteres en "
       f"«{DEVICE}», {DTYPE}" + f", {world} procesos" * (world > 1))
 if 0 < EVAL_CHARS < len(train):
     print(f"   cada evaluación mide {EVAL_CHARS} de los {len(train)} caracteres de entrenar,\n"
           "   repartidos por igual; --eval_chars 0 los mide todos")
-signal.signal(signal.SIGINT, stop)
 tick = time.perf_counter()
-for step in range(state["step"], STEPS):
-    height = min((step + 1) / (WARMUP_STEPS + 1), (STEPS - step) / max(STEPS - WARMUP_STEPS, 1))
-    loss = nll(parallel.train(), *batch(train, step * world + rank))
-    model.zero_grad()
-    loss.backward()
-    if GRAD_CLIP:
-        nn.utils.clip_grad_norm_(model.parameters(), GRAD_CLIP)
-    for optimizer, peak in optimizers:
-        for group in optimizer.param_groups:
-            group["lr"] = peak * height
-        optimizer.step()
-    state["step"] = step + 1
-    due = (step + 1) % EVAL_INTERVAL == 0 or step + 1 == STEPS
-    if step % watch and not due:
-        continue
-    surprise, halt = loss.item(), stopping
-    if world > 1:                                            # la media, y si alguno quiere parar
-        news = torch.tensor([surprise / world, halt], device=DEVICE)
-        dist.all_reduce(news)
-        surprise, halt = news[0].item(), news[1].item() > 0
-    finite(surprise, step + 1)
-    state["seconds"] += time.perf_counter() - tick
-    pace = state["seconds"] / state["step"]                  # segundos por paso
-    progress(step + 1, STEPS, surprise, BATCH_SIZE * world * BLOCK_SIZE / pace,
-             (STEPS - step - 1) * pace)
-    if (due or halt) and rank == 0:
-        best = check_up(due)
-    if halt or stopping and world == 1:
-        print(f"   interrumpido en el paso {step + 1} y guardado: sigue con --resume {OUT}")
-        break
-    tick = time.perf_counter()
-signal.signal(signal.SIGINT, before)
+try:
+    for step in range(state["step"], STEPS):
+        height = min((step + 1) / (WARMUP_STEPS + 1), (STEPS - step) / max(STEPS - WARMUP_STEPS, 1))
+        loss = nll(parallel.train(), *batch(train, step * world + rank))
+        model.zero_grad()
+        loss.backward()
+        if GRAD_CLIP:
+            nn.utils.clip_grad_norm_(model.parameters(), GRAD_CLIP)
+        for optimizer, peak in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = peak * height
+            optimizer.step()
+        state["step"] = step + 1
+        due = (step + 1) % EVAL_INTERVAL == 0 or step + 1 == STEPS
+        if step % watch and not due:
+            continue
+        surprise = loss.item()
+        if not math.isfinite(surprise):
+            sys.exit(f"error: la pérdida dejó de ser finita en el paso {step + 1}: baja LEARNING_RATE")
+        state["seconds"] += time.perf_counter() - tick
+        pace = state["seconds"] / state["step"]                  # segundos por paso
+        live(f"{step + 1}/{STEPS}   pérdida {surprise:.3f}   {BATCH_SIZE * world * BLOCK_SIZE / pace:.0f}"
+             f" caracteres/s   faltan {(STEPS - step - 1) * pace:.0f} s")
+        if due and rank == 0:
+            best = check_up()
+        tick = time.perf_counter()
+except KeyboardInterrupt:
+    print(f"   interrumpido: lo último guardado sigue con --resume {OUT}")
 if world > 1:
     dist.destroy_process_group()
     if rank:
@@ -868,14 +707,14 @@ table = {"a ciegas": math.log(V), "contar caracteres": counted_loss(1),
          "contar parejas": counted_loss(2), "este modelo": best["val"] if best else first}
 for label, value in table.items():
     print(f"   {label:17s} {value:.3f} nats   {value / math.log(2):.3f} bits")
-transient("escribiendo una muestra y buscándola en el texto")
+live("escribiendo una muestra y buscándola en el texto")
 torch.manual_seed(SEED)
 start = encode(PROMPT or ("\n" if "\n" in chars else chars[0]))[None].to(DEVICE)
 sample = decode(generate(start, LENGTH)[0].tolist())
 words = re.findall(r"\w+", sample.lower())
 known = {match[0].lower() for match in re.finditer(r"\w+", text)}
 copied = longest_copy(sample.split(), text[:cut])
-transient("")
+live("")
 print("\n   " + sample.strip().replace("\n", "\n   ") + "\n")
 print(f"   palabras que existen en el texto: {sum(w in known for w in words)} de {len(words)}")
 print(f"   pasaje más largo copiado del texto: {len(copied)} palabras, «{' '.join(copied)}»")
@@ -916,6 +755,9 @@ if model.position:
     near = {d: round(alike.diagonal(d).mean().item(), 2) for d in (1, 4, 16) if d < BLOCK_SIZE}
     print("    parecido (coseno) entre dos puestos, según su distancia:", near)
 
+if PLOT:
+    import matplotlib.pyplot as plt                          # pip install matplotlib
+    Path(PLOT).mkdir(parents=True, exist_ok=True)
 if PLOT and state["history"]:
     steps, *curves = zip(*(h.values() for h in state["history"]))
     plt.figure(figsize=(6, 4))
@@ -923,7 +765,7 @@ if PLOT and state["history"]:
         plt.plot(steps, curve, style, label=label)
     plt.axhline(table["contar parejas"], color="gray", linestyle=":", label="contar parejas")
     plt.xlabel("paso"), plt.ylabel("pérdida (nats por carácter)"), plt.legend()
-    figure("perdida")
+    plt.savefig(Path(PLOT) / "perdida.png", dpi=150, bbox_inches="tight")
 if PLOT and maps:
     _, axes = plt.subplots(len(maps), N_HEAD, squeeze=False, layout="constrained",
                            figsize=(3.2 * N_HEAD, 3.4 * len(maps)))
@@ -933,11 +775,12 @@ if PLOT and maps:
             ax.set_title(f"bloque {n + 1}, cabeza {h + 1}", fontsize=10)
             ax.set_xticks(range(len(verse)), verse, fontsize=5)
             ax.set_yticks(range(len(verse)), verse, fontsize=5)
-    figure("atencion")
+    plt.savefig(Path(PLOT) / "atencion.png", dpi=150, bbox_inches="tight")
 if PLOT and model.position:
+    plt.figure()
     plt.imshow(alike.numpy(), cmap="cividis", vmin=-1, vmax=1)
     plt.xlabel("puesto"), plt.ylabel("puesto"), plt.colorbar(label="parecido (coseno)")
-    figure("posiciones")
+    plt.savefig(Path(PLOT) / "posiciones.png", dpi=150, bbox_inches="tight")
 
 print(f"resultado train={best['train']:.4f} val={best['val']:.4f} test=- "
       f"segundos={state['seconds']:.1f} tokens_s={tokens_s:.0f} ckpt={OUT}" if best else

@@ -16,8 +16,6 @@ Training Neural Networks» (2017), apartado 3.3 (la tasa que crece); Loshchilov
 y Hutter, «Decoupled Weight Decay Regularization» (AdamW, 2019).
 """
 import argparse
-import errno
-import io
 import math
 import os
 import random
@@ -48,160 +46,99 @@ LEARNING_RATE = 0.0   # tasa de aprendizaje en su máximo (0: la que halle la b�
 WARMUP_STEPS = 200    # pasos en que la tasa sube desde cero; después baja en línea recta hasta cero
 WEIGHT_DECAY = 0.02   # decaimiento de los pesos
 
-# %% Cada constante es también una opción: N_EMBD -> --n_embd 64
-here = Path(globals().get("__file__", "cuaderno")).resolve().parent
-if "ipykernel" not in sys.modules:  # en un cuaderno mandan las constantes de arriba
-    sys.stdout, sys.stderr = (f or open(os.devnull, "w") for f in (sys.stdout, sys.stderr))
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
-    sys.excepthook = lambda kind, e, trace: (  # una salida que no cabe en el disco, en una línea
-        sys.__excepthook__(kind, e, trace) if kind is not OSError or e.filename else
-        (print(f"error: no se puede escribir la salida ({e.strerror})", file=sys.stderr),
-         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)))
-    signal.signal(signal.SIGINT, lambda *_: sys.exit("\ninterrumpido"))
-    if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # «| head» termina sin ruido
+# %% Cada constante es una opción: N_EMBD -> --n_embd 64. En un cuaderno, mandan las de arriba
+file = Path(globals().get("__file__", "cuaderno")).resolve()
+if Path(sys.argv[0]).name == file.name:                      # python o %run; pegado en celdas, no
+    if hasattr(sys.stdout, "reconfigure"):                   # la salida de un cuaderno no lo tiene
+        sys.stdout.reconfigure(encoding="utf-8", line_buffering=True)
+        if hasattr(signal, "SIGPIPE"):
+            signal.signal(signal.SIGPIPE, signal.SIG_DFL)    # «| head» acaba sin ruido
     options = argparse.ArgumentParser(allow_abbrev=False, description=__doc__,
                                       formatter_class=argparse.RawDescriptionHelpFormatter)
-    cell = Path(__file__).read_text("utf-8").split("# %%")[1]
+    cell = file.read_text("utf-8").split("# %%")[1]
     for name, note in re.findall(r"^([A-Z_]+) = .*?  # (.+)$", cell, re.M):
-        value = globals()[name]
-        kind = ({"action": argparse.BooleanOptionalAction} if isinstance(value, bool)
-                else {"type": type(value), "metavar": type(value).__name__})
-        options.add_argument(f"--{name.lower()}", default=value,
-                             help=f"{note} [{value}]".replace("%", "%%"), **kind)
-
-# %% Las opciones que se hayan dado mandan sobre las constantes
-if "ipykernel" not in sys.modules:
+        value, note = globals()[name], note.replace("%", "%%")
+        kind = {"type": type(value)}
+        if isinstance(value, bool):
+            kind = {"action": argparse.BooleanOptionalAction}                   # --x y --no-x
+        options.add_argument(f"--{name.lower()}", default=value, help=f"{note} [{value}]", **kind)
     globals().update({k.upper(): v for k, v in vars(options.parse_args()).items()})
 
-
-# %% Leer un texto
-def read_text(name):
-    """Texto de `name`, una ruta o un nombre de data/, en NFC y con fines de línea «\\n».
-
-    Termina el programa, con una línea que dice qué hacer, si no existe o no es UTF-8.
-    """
-    path = here / "data" / name
-    try:
-        path = Path(name) if Path(name).is_file() else path
-        raw = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
-        text = raw.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
-        return unicodedata.normalize("NFC", text)
-    except UnicodeDecodeError as e:
-        sys.exit(f"error: «{path}» no está en UTF-8 (byte {e.start}). "
-                 f"Si es Latin-1: iconv -f latin1 -t utf8 {path.name} > nuevo.txt")
-    except OSError:
-        found = ", ".join(sorted(p.name for p in (here / "data").glob("*.txt"))) or "nada"
-        sys.exit(f"error: no puedo leer «{name}». En data/ hay: {found}. "
-                 "Más textos: python data/prepare.py --list")
-
-
-text = read_text(DATA)
+# %% Leer un texto: una sola forma de escribir la «ñ» (NFC) y el fin de línea, sin marcas ocultas
+folder = file.parent / "data"
+try:
+    path = DATA if Path(DATA).is_file() else folder / DATA.removeprefix("data/")
+    text = unicodedata.normalize("NFC", Path(path).read_text("utf-8"))
+    text = re.sub("[\ufeff\0]", "", text)
+except UnicodeDecodeError as e:
+    sys.exit(f"error: «{DATA}» no es UTF-8 (byte {e.start}): guárdalo como UTF-8 con un editor")
+except OSError:
+    found = ", ".join(sorted(p.name for p in folder.glob("*.txt")))
+    sys.exit(f"error: no puedo leer «{DATA}». En data/ hay: {found}. "
+             "Más textos: python data/prepare.py --list")
 
 
 # %% Las líneas, en tres partes
 # Un ejemplo por línea. «\n» es la frontera: dice a la vez dónde acaba uno y dónde empieza el otro.
 # El 80 % se entrena, con otro 10 % se elige (validación) y el último (prueba) se mira una sola vez.
-def codes(text):
-    """Código Unicode de cada carácter de `text`: (N,) int64."""
-    return np.frombuffer(text.encode("utf-32-le"), np.uint32).astype(np.int64)
-
-
 def encode(text):
     """Ids de los caracteres de `text`, que deben estar en el vocabulario: (N,) int64."""
-    return torch.from_numpy(look_up[codes(text)])
+    return torch.tensor([ids[char] for char in text])
 
-
-def decode(ids):
+def decode(row):
     """El texto de una lista de ids."""
-    return "".join(chars[i] for i in ids)
-
+    return "".join(chars[i] for i in row)
 
 lines = [line.strip() for line in text.split("\n") if line.strip()]
-random.Random(42).shuffle(lines)         # siempre la misma partición, sea cual sea SEED
-present = np.bincount(codes("\n".join(["", *lines, ""])), minlength=0x110000) > 0
-look_up = np.cumsum(present) - 1                             # código -> id
-chars = "".join(map(chr, np.flatnonzero(present)))           # id -> carácter
-V, NL = len(chars), chars.index("\n")                        # tamaño del vocabulario; la frontera
-cuts = [int(share * len(lines)) for share in (0, 0.8, 0.9, 1)]
 if len(lines) < 10:
     sys.exit(f"error: «{DATA}» tiene {len(lines)} líneas con texto y hacen falta 10 o más")
-train, val, test = (encode("\n".join(["", *lines[a:b], ""])) for a, b in zip(cuts, cuts[1:]))
-
-
-# %% Figuras, sólo si se piden: --plot CARPETA
-if PLOT:
-    try:
-        Path(PLOT).mkdir(parents=True, exist_ok=True)
-        import matplotlib.pyplot as plt
-    except ImportError:
-        sys.exit("error: PLOT pide matplotlib, y no está: pip install matplotlib")
-    except OSError as e:
-        sys.exit(f"error: no se puede escribir en «{PLOT}» ({e.strerror}). Elige otra con --plot")
-
-
-def figure(name):
-    """Guarda en PLOT la figura en curso como `name`.png, y la cierra."""
-    path = Path(PLOT) / f"{name}.png"
-    try:
-        plt.savefig(path, dpi=150, bbox_inches="tight")
-    except OSError as e:
-        sys.exit(f"error: no puedo guardar «{path}» ({e.strerror}). Elige otra carpeta con --plot")
-    plt.close()
-    print(f"   figura: {path}")
+random.Random(42).shuffle(lines)                             # la misma partición con toda SEED
+chars = "".join(sorted({"\n", *"".join(lines)}))             # id -> carácter
+ids = {char: i for i, char in enumerate(chars)}              # carácter -> id
+V, NL = len(chars), ids["\n"]                                # tamaño del vocabulario; la frontera
+cut, end = int(0.8 * len(lines)), int(0.9 * len(lines))
+train, val, test = lines[:cut], lines[cut:end], lines[end:]
+known = set(train)
+repeated = sum(line in known for line in val)
+print(f"{len(lines)} líneas; de las {len(val)} de validar, {repeated} están entre las de entrenar")
 
 
 # %% Una línea que se reescribe
-def transient(line):
+def live(line):
     """En una terminal reescribe la línea en curso, sin pasar de su ancho; en un fichero, nada."""
     if sys.stdout.isatty():
         print("\r\033[K" + line[:shutil.get_terminal_size().columns - 1], end="", flush=True)
 
 
-def progress(step, steps, loss, tokens_s, left):
-    """Línea transitoria: barra, paso, pérdida, tokens por segundo y segundos que faltan."""
-    bar = "█" * (10 * step // steps)
-    transient(f"{bar:░<10} {step}/{steps} pérdida {loss:.3f} {tokens_s:.0f}/s "
-              f"faltan {left // 60:.0f}:{left % 60:02.0f}")
-
-
 # %% 1. Ventanas de contexto
 # Cada carácter se predice desde los BLOCK_SIZE anteriores, sin salir de su línea: lo que falta por
 # la izquierda es frontera. Ni un bucle: cada posición se recorta al comienzo de su línea.
-for ok, why in [
-    (min(BATCH_SIZE, BLOCK_SIZE, N_EMBD, N_HIDDEN, EVAL_INTERVAL) >= 1,
-     "BATCH_SIZE, BLOCK_SIZE, N_EMBD, N_HIDDEN y EVAL_INTERVAL deben ser 1 o más"),
-    (min(STEPS, WARMUP_STEPS, SEED) >= 0 and SEED < 2**31,
-     "STEPS, WARMUP_STEPS y SEED no pueden ser negativos, ni SEED enorme"),
-    (0 <= LEARNING_RATE < 1e3 and 0 <= WEIGHT_DECAY < 1e3,
-     "LEARNING_RATE y WEIGHT_DECAY deben ser cero o más, y menos de 1000"),
-    (max(len(train), N_EMBD * max(BATCH_SIZE, N_HIDDEN, V), 1) * BLOCK_SIZE <= 2**27
-     and N_HIDDEN * max(BATCH_SIZE, V) <= 2**27,
-     f"con «{DATA}» no cabe en la memoria: baja BLOCK_SIZE, N_EMBD, N_HIDDEN o BATCH_SIZE"),
-    (os.access(Path(OUT).parent, os.W_OK) and not Path(OUT).is_dir(),
-     f"no se puede escribir «{OUT}»: elige otro sitio con --out"),
-]:
-    if not ok:
-        sys.exit(f"error: {why}")
+if not Path(OUT).parent.is_dir():
+    sys.exit(f"error: no existe la carpeta de «{OUT}». Créala, o elige otra con --out")
+if min(BATCH_SIZE, BLOCK_SIZE, N_EMBD, N_HIDDEN, EVAL_INTERVAL) < 1:
+    sys.exit("error: BATCH_SIZE, BLOCK_SIZE, N_EMBD, N_HIDDEN y EVAL_INTERVAL deben ser 1 o más")
 
 
-def windows(stream, size):
-    """Los `size` caracteres anteriores a cada uno de `stream`, y él mismo: (N, size), (N,).
+def windows(lines, size):
+    """Cada carácter de `lines` con los `size` que lo preceden en su línea: (N, size), (N,).
 
-    Lo que caería antes de su línea es frontera.
+    Lo que falta por la izquierda es frontera, y el último que se predice en una línea también.
     """
-    at = torch.arange(1, len(stream))                                     # (N,)
-    start = torch.where(stream[:-1] == NL, at - 1, 0).cummax(0).values    # (N,) dónde empieza
-    back = at[:, None] - torch.arange(size, 0, -1)                        # (N, size)
-    return stream[back.maximum(start[:, None])], stream[1:]
-
+    edge = "\n" * size
+    stream = encode(edge + edge.join(lines) + "\n")
+    rows = stream.unfold(0, size + 1, 1)                     # (M, size + 1)
+    rows = rows[(rows[:, -2:] != NL).any(1)]                 # ninguno de frontera a frontera
+    return rows[:, :-1], rows[:, -1]
 
 dots = lambda ids: decode(ids).replace("\n", ".")            # la frontera, dibujada como un punto
 (X, Y), (Xval, Yval) = windows(train, BLOCK_SIZE), windows(val, BLOCK_SIZE)     # (N, T), (N,)
-for i in range(min(500, len(Y))):                            # lo mismo, de uno en uno
-    line = decode(train[:i + 1]).split("\n")[-1]             # lo que va de su línea
-    assert decode(X[i]) == ("\n" * BLOCK_SIZE + line)[-BLOCK_SIZE:] and Y[i] == train[i + 1]
+row = 0
+for line in train[:100]:                                     # lo mismo, de uno en uno
+    padded = "\n" * BLOCK_SIZE + line + "\n"
+    for at in range(BLOCK_SIZE, len(padded)):
+        assert decode(X[row]) == padded[at - BLOCK_SIZE:at]
+        assert chars[Y[row]] == padded[at]
+        row += 1
 key = torch.cat([X, Xval]).unique(dim=0, return_inverse=True)[1]     # cada contexto, su número
 unseen = ~torch.isin(key[len(X):], key[:len(X)])                     # (Nval,)
 print(f"1. {len(lines)} líneas; {len(Y)} ejemplos para entrenar, {len(Yval)} para validar")
@@ -314,8 +251,9 @@ def descend(w, x, y, rates):
         optimizer.param_groups[0]["lr"] = float(rate)
         optimizer.step()
         seconds += time.perf_counter() - tick
-        progress(step, len(rates), loss.item(), step * BATCH_SIZE / seconds,
-                 (len(rates) - step) * seconds / step)
+        left = (len(rates) - step) * seconds / step
+        live(f"{step}/{len(rates)}   pérdida {loss.item():.3f}   "
+             f"{step * BATCH_SIZE / seconds:.0f} caracteres/s   faltan {left:.0f} s")
         yield loss.item(), seconds
 
 
@@ -323,7 +261,7 @@ if STEPS:
     torch.manual_seed(SEED)
     rates = np.geomspace(1e-4, 1, 450)
     losses = [loss for loss, _ in descend(new_weights(N_EMBD, N_HIDDEN), X, Y, rates)]
-    transient("")
+    live("")
     rates, curve = rates.reshape(18, 25)[:, 12], np.reshape(losses, (18, 25)).mean(1)    # (18,)
     curve = np.nan_to_num(curve, nan=math.inf)
     in_valley = curve <= 1.02 * curve.min()
@@ -334,12 +272,15 @@ if STEPS:
         print(f"   {rate:7.5f} {value:8.3f} {bar}")
     print(f"   la regla: {found:.4f}; se usará {LEARNING_RATE or found:.4f}")
     if PLOT:
+        import matplotlib.pyplot as plt                      # pip install matplotlib
+        Path(PLOT).mkdir(parents=True, exist_ok=True)
+        plt.figure(figsize=(6, 4))
         plt.semilogx(rates, curve, "o-")
         plt.axvline(found, color="C1", linestyle="--")
         plt.gca().set(title=f"Centro del valle: {found:.4f}", xlabel="tasa de aprendizaje",
                       ylabel="pérdida media de 25 pasos (nats por carácter)",
                       ylim=(curve.min() - 0.1, math.log(V) + 1))
-        figure("tasa")
+        plt.savefig(Path(PLOT) / "tasa.png", dpi=150, bbox_inches="tight")
     LEARNING_RATE = LEARNING_RATE or found
 
 # %% 6. Quedarse corto o recitar
@@ -372,7 +313,7 @@ for n_embd, n_hidden, share in trials if STEPS else []:
         pass
     rows.append((n_embd, n_hidden, n, evaluate(w, X[:n], Y[:n]), evaluate(w, Xval, Yval)))
 if STEPS:
-    transient("")
+    live("")
     print(f"\n6. {brief} pasos cada red\n   embedding   oculta   ejemplos    train      val")
     best = min(rows, key=lambda row: row[-1])
     for row in rows:
@@ -381,54 +322,18 @@ if STEPS:
             *row, "la mejor" if row is best else verdict))
 
 
-# %% Guardar sin perder nada
-written = set()  # lo que este programa ya ha guardado
-
-
+# %% Guardar: entero o nada
 def save(checkpoint, path):
-    """Escribe `checkpoint` en `path` de golpe: quien lea verá el de antes o el nuevo, nunca medio.
-
-    Lo que hubiera antes de empezar queda en NOMBRE.bak. Si el disco no deja, termina sin cambios.
-    """
-    path, buffer = Path(path), io.BytesIO()
-    fresh, old = (path.with_name(f"{path.name}.{os.getpid()}.{end}") for end in ("tmp", "bak.tmp"))
-    torch.save(checkpoint, buffer)
+    """Escribe `checkpoint` aparte y lo pone en `path` de golpe: se verá el viejo o el nuevo."""
+    aside = Path(f"{path}.tmp")
     try:
-        with open(fresh, "wb") as f:
-            f.write(buffer.getbuffer())
-            f.flush()
-            os.fsync(f.fileno())
-        if path not in written and path.exists():
-            shutil.copyfile(path, old)
-            os.replace(old, f"{path}.bak")
-        os.replace(fresh, path)
-        written.add(path)
-    except OSError as e:
-        fresh.unlink(missing_ok=True)
-        old.unlink(missing_ok=True)
-        reason = "el disco está lleno" if e.errno == errno.ENOSPC else f"no se deja ({e.strerror})"
-        sys.exit(f"error: no puedo guardar «{path}»: {reason}. Elige otro sitio con --out")
-
-
-# %% Acabar bien: Ctrl-C, y la pérdida que deja de ser un número
-stopping, before = False, signal.getsignal(signal.SIGINT)
-
-
-def stop(*_):
-    """Con el primer Ctrl-C se acaba el paso, se evalúa y se guarda; el segundo interrumpe ya."""
-    global stopping
-    stopping = True
-    signal.signal(signal.SIGINT, before)
-
-
-def finite(loss, step):
-    """`loss`, si es un número finito; si no, termina diciendo qué probar."""
-    if not math.isfinite(loss):
-        transient("")
-        sys.exit(f"error: la pérdida dejó de ser finita en el paso {step}. Prueba una "
-                 f"LEARNING_RATE menor que {LEARNING_RATE:g}. Lo último guardado queda como estaba")
-    return loss
-
+        with open(aside, "wb", buffering=0) as f:
+            torch.save(checkpoint, f)
+            os.fsync(f)
+        os.replace(aside, path)
+    except (OSError, RuntimeError):                          # torch dice RuntimeError si no cabe
+        aside.unlink(missing_ok=True)
+        sys.exit(f"error: no puedo guardar «{path}»: ¿cabe en el disco? Elige otro sitio con --out")
 
 # %% 7. Entrenar, y mirar la prueba una sola vez
 # La tasa sube un poco y luego baja hasta cero, que quita el temblor de los lotes. Vale la red que
@@ -437,26 +342,26 @@ def finite(loss, step):
 torch.manual_seed(SEED)
 w = new_weights(N_EMBD, N_HIDDEN)
 best, result = {"val_loss": math.inf}, "train=- val=- test=- segundos=- tokens_s=- ckpt=-"
-signal.signal(signal.SIGINT, stop)
 print(f"\n7. {sum(tensor.numel() for tensor in w.values())} pesos, {STEPS} pasos de {BATCH_SIZE} "
       "ejemplos", flush=True)
-for done, (loss, seconds) in enumerate(descend(w, X, Y, schedule(STEPS)), 1):
-    finite(loss, done)
-    if done % EVAL_INTERVAL == 0 or done == STEPS or stopping:
-        train_loss, val_loss = evaluate(w, X, Y), finite(evaluate(w, Xval, Yval), done)
-        if val_loss < best["val_loss"]:
-            best = {"format": 1, "model": "mlp", "chars": chars, "data": Path(DATA).name,
-                    "config": {"block_size": BLOCK_SIZE, "n_embd": N_EMBD, "n_hidden": N_HIDDEN},
-                    "weights": {name: tensor.detach().clone() for name, tensor in w.items()},
-                    "step": done, "train_loss": train_loss, "val_loss": val_loss}
-            save(best, OUT)
-        transient("")
-        print(f"   paso {done:5d}   train {train_loss:.4f}   val {val_loss:.4f}   "
-              f"(vale la del paso {best['step']})", flush=True)
-    if stopping:
-        print(f"   interrumpido en el paso {done}: lo mejor queda guardado en {OUT}")
-        break
-signal.signal(signal.SIGINT, before)
+try:
+    for done, (loss, seconds) in enumerate(descend(w, X, Y, schedule(STEPS)), 1):
+        if not math.isfinite(loss):
+            sys.exit(f"error: la pérdida dejó de ser finita en el paso {done}: baja LEARNING_RATE")
+        if done % EVAL_INTERVAL == 0 or done == STEPS:
+            train_loss, val_loss = evaluate(w, X, Y), evaluate(w, Xval, Yval)
+            if val_loss < best["val_loss"]:
+                best = {"format": 1, "model": "mlp", "chars": chars, "data": Path(DATA).name,
+                        "config": {"block_size": BLOCK_SIZE, "n_embd": N_EMBD,
+                                   "n_hidden": N_HIDDEN},
+                        "weights": {name: tensor.detach().clone() for name, tensor in w.items()},
+                        "step": done, "train_loss": train_loss, "val_loss": val_loss}
+                save(best, OUT)
+            live("")
+            print(f"   paso {done:5d}   train {train_loss:.4f}   val {val_loss:.4f}   "
+                  f"(vale la del paso {best['step']})", flush=True)
+except KeyboardInterrupt:
+    sys.exit("\ninterrumpido")
 if STEPS:
     w = best["weights"]
     test_loss = evaluate(w, *windows(test, BLOCK_SIZE))
@@ -469,7 +374,7 @@ if STEPS:
 # Nadie ha dicho a la red qué es una vocal. ¿Las ha puesto juntas? Se mide con el coseno entre sus
 # vectores. Y para verlo en un plano, los dos ejes en que C varía más: sus componentes principales
 # (PCA), que salen de la descomposición en valores singulares (SVD).
-often = np.bincount(train.numpy(), minlength=V)              # (V,) veces que sale cada carácter
+often = np.bincount(encode("\n".join(["", *train, ""])), minlength=V)     # (V,) veces que sale cada carácter
 letters = [i for i in np.argsort(-often).tolist() if chars[i].islower() and often[i] > len(Y) / 500]
 letters = letters if len(letters) > 2 else list(range(V))
 e = w["C"].detach()[letters]                                 # (L, n_embd)
@@ -489,6 +394,8 @@ print(f"   coseno medio entre vocales {cosine[both].mean():.2f}; de vocal a cons
 if PLOT:
     a, b = (u * s)[:, [0, min(1, len(s) - 1)]].T             # (L,), (L,) coordenadas en los ejes
     share = 100 * s.square() / s.square().sum()              # (K,) % de la varianza
+    import matplotlib.pyplot as plt                          # pip install matplotlib
+    Path(PLOT).mkdir(parents=True, exist_ok=True)
     plt.figure(figsize=(8, 7))
     plt.scatter(a, b, s=0)
     for left, up, i, is_vowel in zip(a, b, letters, vowel):
@@ -496,7 +403,7 @@ if PLOT:
     plt.gca().set(title="Embedding de las letras (vocales, en naranja)",
                   xlabel=f"primer eje: {share[0]:.0f} % de la varianza",
                   ylabel=f"segundo eje: {share[1:2].sum():.0f} %")
-    figure("letras")
+    plt.savefig(Path(PLOT) / "letras.png", dpi=150, bbox_inches="tight")
 
 # %% 9. Muestras
 # Se sortea un carácter según las probabilidades, pasa a ser contexto, y así hasta la frontera.

@@ -18,8 +18,6 @@ Feedforward Neural Networks» (2010, la de Xavier), ecuaciones 12 y 16; la
 red es la de la lección 03.
 """
 import argparse
-import errno
-import io
 import math
 import os
 import random
@@ -53,134 +51,91 @@ LEARNING_RATE = 8e-3       # tasa de aprendizaje en su máximo
 WARMUP_STEPS = 100         # pasos en que la tasa sube desde cero; después baja hasta cero
 WEIGHT_DECAY = 0.1         # decaimiento de los pesos, sólo en las matrices
 
-# %% Cada constante es también una opción: N_EMBD -> --n_embd 64
-here = Path(globals().get("__file__", "cuaderno")).resolve().parent
-if "ipykernel" not in sys.modules:  # en un cuaderno mandan las constantes de arriba
-    sys.stdout, sys.stderr = (f or open(os.devnull, "w") for f in (sys.stdout, sys.stderr))
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
-    sys.excepthook = lambda kind, e, trace: (  # una salida que no cabe en el disco, en una línea
-        sys.__excepthook__(kind, e, trace) if kind is not OSError or e.filename else
-        (print(f"error: no se puede escribir la salida ({e.strerror})", file=sys.stderr),
-         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)))
-    signal.signal(signal.SIGINT, lambda *_: sys.exit("\ninterrumpido"))
-    if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # «| head» termina sin ruido
+# %% Cada constante es una opción: N_EMBD -> --n_embd 64. En un cuaderno, mandan las de arriba
+file = Path(globals().get("__file__", "cuaderno")).resolve()
+if Path(sys.argv[0]).name == file.name:                      # python o %run; pegado en celdas, no
+    if hasattr(sys.stdout, "reconfigure"):                   # la salida de un cuaderno no lo tiene
+        sys.stdout.reconfigure(encoding="utf-8", line_buffering=True)
+        if hasattr(signal, "SIGPIPE"):
+            signal.signal(signal.SIGPIPE, signal.SIG_DFL)    # «| head» acaba sin ruido
     options = argparse.ArgumentParser(allow_abbrev=False, description=__doc__,
                                       formatter_class=argparse.RawDescriptionHelpFormatter)
-    cell = Path(__file__).read_text("utf-8").split("# %%")[1]
+    cell = file.read_text("utf-8").split("# %%")[1]
     for name, note in re.findall(r"^([A-Z_]+) = .*?  # (.+)$", cell, re.M):
-        value = globals()[name]
-        kind = ({"action": argparse.BooleanOptionalAction} if isinstance(value, bool)
-                else {"type": type(value), "metavar": type(value).__name__})
-        options.add_argument(f"--{name.lower()}", default=value,
-                             help=f"{note} [{value}]".replace("%", "%%"), **kind)
-
-# %% Las opciones que se hayan dado mandan sobre las constantes
-if "ipykernel" not in sys.modules:
+        value, note = globals()[name], note.replace("%", "%%")
+        kind = {"type": type(value)}
+        if isinstance(value, bool):
+            kind = {"action": argparse.BooleanOptionalAction}                   # --x y --no-x
+        options.add_argument(f"--{name.lower()}", default=value, help=f"{note} [{value}]", **kind)
     globals().update({k.upper(): v for k, v in vars(options.parse_args()).items()})
 
+# %% Leer un texto: una sola forma de escribir la «ñ» (NFC) y el fin de línea, sin marcas ocultas
+folder = file.parent / "data"
+try:
+    path = DATA if Path(DATA).is_file() else folder / DATA.removeprefix("data/")
+    text = unicodedata.normalize("NFC", Path(path).read_text("utf-8"))
+    text = re.sub("[\ufeff\0]", "", text)
+except UnicodeDecodeError as e:
+    sys.exit(f"error: «{DATA}» no es UTF-8 (byte {e.start}): guárdalo como UTF-8 con un editor")
+except OSError:
+    found = ", ".join(sorted(p.name for p in folder.glob("*.txt")))
+    sys.exit(f"error: no puedo leer «{DATA}». En data/ hay: {found}. "
+             "Más textos: python data/prepare.py --list")
 
-# %% Leer un texto
-def read_text(name):
-    """Texto de `name`, una ruta o un nombre de data/, en NFC y con fines de línea «\\n».
-
-    Termina el programa, con una línea que dice qué hacer, si no existe o no es UTF-8.
-    """
-    path = here / "data" / name
-    try:
-        path = Path(name) if Path(name).is_file() else path
-        raw = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
-        text = raw.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
-        return unicodedata.normalize("NFC", text)
-    except UnicodeDecodeError as e:
-        sys.exit(f"error: «{path}» no está en UTF-8 (byte {e.start}). "
-                 f"Si es Latin-1: iconv -f latin1 -t utf8 {path.name} > nuevo.txt")
-    except OSError:
-        found = ", ".join(sorted(p.name for p in (here / "data").glob("*.txt"))) or "nada"
-        sys.exit(f"error: no puedo leer «{name}». En data/ hay: {found}. "
-                 "Más textos: python data/prepare.py --list")
-
-
-text = read_text(DATA)
 
 # %% Las líneas, en tres partes
 # Un ejemplo por línea. «\n» es la frontera: dice a la vez dónde acaba uno y dónde empieza el otro.
 # El 80 % se entrena, con otro 10 % se elige (validación) y el último (prueba) se mira una sola vez.
-def codes(text):
-    """Código Unicode de cada carácter de `text`: (N,) int64."""
-    return np.frombuffer(text.encode("utf-32-le"), np.uint32).astype(np.int64)
-
-
 def encode(text):
     """Ids de los caracteres de `text`, que deben estar en el vocabulario: (N,) int64."""
-    return torch.from_numpy(look_up[codes(text)])
+    return torch.tensor([ids[char] for char in text])
 
-
-def decode(ids):
+def decode(row):
     """El texto de una lista de ids."""
-    return "".join(chars[i] for i in ids)
-
+    return "".join(chars[i] for i in row)
 
 lines = [line.strip() for line in text.split("\n") if line.strip()]
-random.Random(42).shuffle(lines)         # siempre la misma partición, sea cual sea SEED
-present = np.bincount(codes("\n".join(["", *lines, ""])), minlength=0x110000) > 0
-look_up = np.cumsum(present) - 1                             # código -> id
-chars = "".join(map(chr, np.flatnonzero(present)))           # id -> carácter
-V, NL = len(chars), chars.index("\n")                        # tamaño del vocabulario; la frontera
-cuts = [int(share * len(lines)) for share in (0, 0.8, 0.9, 1)]
 if len(lines) < 10:
     sys.exit(f"error: «{DATA}» tiene {len(lines)} líneas con texto y hacen falta 10 o más")
-train, val, test = (encode("\n".join(["", *lines[a:b], ""])) for a, b in zip(cuts, cuts[1:]))
-
-
-# %% Ventanas de contexto
-# Cada carácter se predice desde los BLOCK_SIZE anteriores, sin salir de su línea: lo que falta por
-# la izquierda es frontera. Ni un bucle: cada posición se recorta al comienzo de su línea.
-def windows(stream, size):
-    """Los `size` caracteres anteriores a cada uno de `stream`, y él mismo: (N, size), (N,).
-
-    Lo que caería antes de su línea es frontera.
-    """
-    at = torch.arange(1, len(stream))                                     # (N,)
-    start = torch.where(stream[:-1] == NL, at - 1, 0).cummax(0).values    # (N,) dónde empieza
-    back = at[:, None] - torch.arange(size, 0, -1)                        # (N, size)
-    return stream[back.maximum(start[:, None])], stream[1:]
+random.Random(42).shuffle(lines)                             # la misma partición con toda SEED
+chars = "".join(sorted({"\n", *"".join(lines)}))             # id -> carácter
+ids = {char: i for i, char in enumerate(chars)}              # carácter -> id
+V, NL = len(chars), ids["\n"]                                # tamaño del vocabulario; la frontera
+cut, end = int(0.8 * len(lines)), int(0.9 * len(lines))
+train, val, test = lines[:cut], lines[cut:end], lines[end:]
+known = set(train)
+repeated = sum(line in known for line in val)
+print(f"{len(lines)} líneas; de las {len(val)} de validar, {repeated} están entre las de entrenar")
 
 
 # %% Una línea que se reescribe
-def transient(line):
+def live(line):
     """En una terminal reescribe la línea en curso, sin pasar de su ancho; en un fichero, nada."""
     if sys.stdout.isatty():
         print("\r\033[K" + line[:shutil.get_terminal_size().columns - 1], end="", flush=True)
-
-
-def progress(step, steps, loss, tokens_s, left):
-    """Línea transitoria: barra, paso, pérdida, tokens por segundo y segundos que faltan."""
-    bar = "█" * (10 * step // steps)
-    transient(f"{bar:░<10} {step}/{steps} pérdida {loss:.3f} {tokens_s:.0f}/s "
-              f"faltan {left // 60:.0f}:{left % 60:02.0f}")
 
 
 # %% 1. La pérdida inicial
 # Antes de aprender, lo honrado es repartir la probabilidad entre los V caracteres: pérdida ln V.
 # Con pesos al azar sin escalar, la red nace segurísima de disparates, y gasta sus primeros pasos
 # en desdecirse. Basta con que la última capa empiece casi nula.
-for ok, why in [
-    (min(BLOCK_SIZE, N_EMBD, N_HIDDEN, N_LAYER, EVAL_INTERVAL, BATCH_SIZE - 1) >= 1, "BATCH_SIZE "
-     "debe ser 2 o más; BLOCK_SIZE, N_EMBD, N_HIDDEN, N_LAYER y EVAL_INTERVAL, 1 o más"),
-    (min(STEPS, WARMUP_STEPS, SEED) >= 0 and SEED < 2**31,
-     "STEPS, WARMUP_STEPS y SEED no pueden ser negativos, ni SEED enorme"),
-    (0 < LEARNING_RATE < 1e3 and 0 <= WEIGHT_DECAY < 1e3,
-     "LEARNING_RATE debe ser positiva; WEIGHT_DECAY, cero o más; y ninguna, enorme"),
-    (len(train) * BLOCK_SIZE < 2e8 and BATCH_SIZE * (BLOCK_SIZE * N_EMBD + N_LAYER * N_HIDDEN) < 2e8
-     and V * N_EMBD + N_HIDDEN * (BLOCK_SIZE * N_EMBD + N_LAYER * N_HIDDEN + V) < 2e8,
-     "no cabe: menos BLOCK_SIZE, BATCH_SIZE, N_EMBD, N_HIDDEN o N_LAYER, o un texto menor"),
-    (os.access(Path(OUT).parent, os.W_OK) and not Path(OUT).is_dir(),
-     f"no se puede escribir «{OUT}»: elige otro sitio con --out"),
-]:
-    if not ok:
-        sys.exit(f"error: {why}")
+if not Path(OUT).parent.is_dir():
+    sys.exit(f"error: no existe la carpeta de «{OUT}». Créala, o elige otra con --out")
+if min(BATCH_SIZE - 1, BLOCK_SIZE, N_EMBD, N_HIDDEN, N_LAYER, EVAL_INTERVAL) < 1:
+    sys.exit("error: BATCH_SIZE debe ser 2 o más; BLOCK_SIZE, N_EMBD, N_HIDDEN, N_LAYER y "
+             "EVAL_INTERVAL, 1 o más")
+
+def windows(lines, size):
+    """Cada carácter de `lines` con los `size` que lo preceden en su línea: (N, size), (N,).
+
+    Lo que falta por la izquierda es frontera, y el último que se predice en una línea también.
+    """
+    edge = "\n" * size
+    stream = encode(edge + edge.join(lines) + "\n")
+    rows = stream.unfold(0, size + 1, 1)                     # (M, size + 1)
+    rows = rows[(rows[:, -2:] != NL).any(1)]                 # ninguno de frontera a frontera
+    return rows[:, :-1], rows[:, -1]
+
 xs, ys = windows(train, BLOCK_SIZE)                          # (N, T), (N,)
 demo = min(STEPS, 200) // 10 * 10                            # pasos de un ensayo breve
 
@@ -195,8 +150,8 @@ def descend(loss_of, weights, steps, rate):
             for w, grad in zip(weights, torch.autograd.grad(loss, weights)):
                 w -= rate * grad
         losses.append(loss.item())
-        transient(f"ensayo breve: paso {step + 1} de {steps}, pérdida {losses[-1]:.3f}")
-    transient("")
+        live(f"ensayo breve: paso {step + 1} de {steps}, pérdida {losses[-1]:.3f}")
+    live("")
     return losses
 
 
@@ -220,28 +175,6 @@ if demo:
     slow = np.mean(slow[-20:])
     reached = next((k for k in range(1, demo) if np.mean(fast[max(0, k - 20):k]) <= slow), "más")
     print(f"   bajar a {slow:.2f} cuesta {5 * demo} pasos sin el arreglo; con él, {reached}")
-
-
-# %% Figuras, sólo si se piden: --plot CARPETA
-if PLOT:
-    try:
-        Path(PLOT).mkdir(parents=True, exist_ok=True)
-        import matplotlib.pyplot as plt
-    except ImportError:
-        sys.exit("error: PLOT pide matplotlib, y no está: pip install matplotlib")
-    except OSError as e:
-        sys.exit(f"error: no se puede escribir en «{PLOT}» ({e.strerror}). Elige otra con --plot")
-
-
-def figure(name):
-    """Guarda en PLOT la figura en curso como `name`.png, y la cierra."""
-    path = Path(PLOT) / f"{name}.png"
-    try:
-        plt.savefig(path, dpi=150, bbox_inches="tight")
-    except OSError as e:
-        sys.exit(f"error: no puedo guardar «{path}» ({e.strerror}). Elige otra carpeta con --plot")
-    plt.close()
-    print(f"   figura: {path}")
 
 
 # %% 2. La tanh saturada
@@ -268,10 +201,13 @@ for scale in (5 / 3) / len(W1)**0.5, 1.0, 5.0:
     print(f"   {scale:12.2f}   {bars(t)}   {flat.float().mean():10.1%}   "
           f"{flat.all(0).sum():3d}/200   {(1 - t**2).mean():8.3f}")
 if PLOT:
+    import matplotlib.pyplot as plt                          # pip install matplotlib
+    Path(PLOT).mkdir(parents=True, exist_ok=True)
+    plt.figure(figsize=(6, 4))
     plt.hist(seen.values(), 20, label=list(seen), color=plt.cm.viridis([0, 0.45, 0.9]))
     plt.gca().set(xlabel="salida de la tanh", ylabel="activaciones")
     plt.legend()
-    figure("saturacion")
+    plt.savefig(Path(PLOT) / "saturacion.png", dpi=150, bbox_inches="tight")
 
 # %% 3. La varianza a través de muchas capas
 # Si entran fan_in números y los pesos tienen varianza gain² / fan_in, una capa multiplica la señal
@@ -610,56 +546,21 @@ if PLOT and demo:
         row[1].locator_params(axis="x", nbins=4)
         row[2].set(xlabel="decenas de pasos", ylabel="log10(paso / peso)")
     axes[0, 0].legend()
-    figure("por_capas")
+    plt.savefig(Path(PLOT) / "por_capas.png", dpi=150, bbox_inches="tight")
 
 
-# %% Guardar sin perder nada
-written = set()  # lo que este programa ya ha guardado
-
-
+# %% Guardar: entero o nada
 def save(checkpoint, path):
-    """Escribe `checkpoint` en `path` de golpe: quien lea verá el de antes o el nuevo, nunca medio.
-
-    Lo que hubiera antes de empezar queda en NOMBRE.bak. Si el disco no deja, termina sin cambios.
-    """
-    path, buffer = Path(path), io.BytesIO()
-    fresh, old = (path.with_name(f"{path.name}.{os.getpid()}.{end}") for end in ("tmp", "bak.tmp"))
-    torch.save(checkpoint, buffer)
+    """Escribe `checkpoint` aparte y lo pone en `path` de golpe: se verá el viejo o el nuevo."""
+    aside = Path(f"{path}.tmp")
     try:
-        with open(fresh, "wb") as f:
-            f.write(buffer.getbuffer())
-            f.flush()
-            os.fsync(f.fileno())
-        if path not in written and path.exists():
-            shutil.copyfile(path, old)
-            os.replace(old, f"{path}.bak")
-        os.replace(fresh, path)
-        written.add(path)
-    except OSError as e:
-        fresh.unlink(missing_ok=True)
-        old.unlink(missing_ok=True)
-        reason = "el disco está lleno" if e.errno == errno.ENOSPC else f"no se deja ({e.strerror})"
-        sys.exit(f"error: no puedo guardar «{path}»: {reason}. Elige otro sitio con --out")
-
-
-# %% Acabar bien: Ctrl-C, y la pérdida que deja de ser un número
-stopping, before = False, signal.getsignal(signal.SIGINT)
-
-
-def stop(*_):
-    """Con el primer Ctrl-C se acaba el paso, se evalúa y se guarda; el segundo interrumpe ya."""
-    global stopping
-    stopping = True
-    signal.signal(signal.SIGINT, before)
-
-
-def finite(loss, step):
-    """`loss`, si es un número finito; si no, termina diciendo qué probar."""
-    if not math.isfinite(loss):
-        transient("")
-        sys.exit(f"error: la pérdida dejó de ser finita en el paso {step}. Prueba una "
-                 f"LEARNING_RATE menor que {LEARNING_RATE:g}. Lo último guardado queda como estaba")
-    return loss
+        with open(aside, "wb", buffering=0) as f:
+            torch.save(checkpoint, f)
+            os.fsync(f)
+        os.replace(aside, path)
+    except (OSError, RuntimeError):                          # torch dice RuntimeError si no cabe
+        aside.unlink(missing_ok=True)
+        sys.exit(f"error: no puedo guardar «{path}»: ¿cabe en el disco? Elige otro sitio con --out")
 
 
 # %% 8. Entrenar, calibrar y escribir
@@ -706,33 +607,34 @@ def calibrate():
 
 
 done, seconds = 0, 0.0
-signal.signal(signal.SIGINT, stop)
 print(f"\n8. {sum(w.numel() for w in net.parameters())} parámetros; {STEPS} pasos de {BATCH_SIZE}"
       f" ejemplos; sin entrenar, val {evaluate('val'):.3f}")
-while done < STEPS and not stopping:
-    tick = time.perf_counter()
-    for group in optimizer.param_groups:
-        group["lr"] = LEARNING_RATE * min((done + 1) / (WARMUP_STEPS + 1),
-                                          (STEPS - done) / max(STEPS - WARMUP_STEPS, 1))
-    i = torch.randint(len(xs), (BATCH_SIZE,))
-    loss = F.cross_entropy(net(xs[i]), ys[i])
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-    done += 1
-    now = finite(loss.item(), done)
-    seconds += time.perf_counter() - tick
-    progress(done, STEPS, now, done * BATCH_SIZE / seconds, (STEPS - done) * seconds / done)
-    if done % EVAL_INTERVAL == 0 or done == STEPS or stopping:
-        loss = {part: evaluate(part) for part in ("train", "val")}
-        transient("")
-        print(f"   paso {done:5d}   train {loss['train']:.4f}   val {loss['val']:.4f}", flush=True)
-signal.signal(signal.SIGINT, before)
+try:
+    while done < STEPS:
+        tick = time.perf_counter()
+        for group in optimizer.param_groups:
+            group["lr"] = LEARNING_RATE * min((done + 1) / (WARMUP_STEPS + 1),
+                                              (STEPS - done) / max(STEPS - WARMUP_STEPS, 1))
+        i = torch.randint(len(xs), (BATCH_SIZE,))
+        loss = F.cross_entropy(net(xs[i]), ys[i])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        done += 1
+        if not math.isfinite(loss.item()):
+            sys.exit(f"error: la pérdida dejó de ser finita en el paso {done}: baja LEARNING_RATE")
+        seconds += time.perf_counter() - tick
+        tokens_s, left = done * BATCH_SIZE / seconds, (STEPS - done) * seconds / done
+        live(f"{done}/{STEPS}   pérdida {loss:.3f}   {tokens_s:.0f} caracteres/s   faltan {left:.0f} s")
+        if done % EVAL_INTERVAL == 0 or done == STEPS:
+            loss = {part: evaluate(part) for part in ("train", "val")}
+            live("")
+            print(f"   paso {done:5d}   train {loss['train']:.4f}   val {loss['val']:.4f}", flush=True)
+except KeyboardInterrupt:
+    sys.exit("\ninterrumpido")
 if done:
-    if stopping:
-        print(f"   interrumpido en el paso {done}: se evalúa y se guarda lo que hay")
     noted = {name: w.clone() for name, w in net.state_dict().items()}
-    running, gap, exact = evaluate("val"), calibrate(), finite(evaluate("val"), done)
+    running, gap, exact = evaluate("val"), calibrate(), evaluate("val")
     if exact > running:
         for name, w in net.state_dict().items():
             w.copy_(noted[name])

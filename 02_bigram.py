@@ -18,8 +18,6 @@ from Sparse Data» (1980); Bengio et al., «A Neural Probabilistic Language
 Model» (2003), apartado 1.
 """
 import argparse
-import errno
-import io
 import math
 import os
 import random
@@ -46,84 +44,60 @@ STEPS = 20000           # pasos del descenso de gradiente (0: sólo las piezas y
 EVAL_INTERVAL = 4000    # pasos entre evaluaciones
 LEARNING_RATE = 50.0    # tasa de aprendizaje, siempre la misma
 
-# %% Cada constante es también una opción: N_EMBD -> --n_embd 64
-here = Path(globals().get("__file__", "cuaderno")).resolve().parent
-if "ipykernel" not in sys.modules:  # en un cuaderno mandan las constantes de arriba
-    sys.stdout, sys.stderr = (f or open(os.devnull, "w") for f in (sys.stdout, sys.stderr))
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
-    sys.excepthook = lambda kind, e, trace: (  # una salida que no cabe en el disco, en una línea
-        sys.__excepthook__(kind, e, trace) if kind is not OSError or e.filename else
-        (print(f"error: no se puede escribir la salida ({e.strerror})", file=sys.stderr),
-         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)))
-    signal.signal(signal.SIGINT, lambda *_: sys.exit("\ninterrumpido"))
-    if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # «| head» termina sin ruido
+# %% Cada constante es una opción: N_EMBD -> --n_embd 64. En un cuaderno, mandan las de arriba
+file = Path(globals().get("__file__", "cuaderno")).resolve()
+if Path(sys.argv[0]).name == file.name:                      # python o %run; pegado en celdas, no
+    if hasattr(sys.stdout, "reconfigure"):                   # la salida de un cuaderno no lo tiene
+        sys.stdout.reconfigure(encoding="utf-8", line_buffering=True)
+        if hasattr(signal, "SIGPIPE"):
+            signal.signal(signal.SIGPIPE, signal.SIG_DFL)    # «| head» acaba sin ruido
     options = argparse.ArgumentParser(allow_abbrev=False, description=__doc__,
                                       formatter_class=argparse.RawDescriptionHelpFormatter)
-    cell = Path(__file__).read_text("utf-8").split("# %%")[1]
+    cell = file.read_text("utf-8").split("# %%")[1]
     for name, note in re.findall(r"^([A-Z_]+) = .*?  # (.+)$", cell, re.M):
-        value = globals()[name]
-        kind = ({"action": argparse.BooleanOptionalAction} if isinstance(value, bool)
-                else {"type": type(value), "metavar": type(value).__name__})
-        options.add_argument(f"--{name.lower()}", default=value,
-                             help=f"{note} [{value}]".replace("%", "%%"), **kind)
-
-# %% Las opciones que se hayan dado mandan sobre las constantes
-if "ipykernel" not in sys.modules:
+        value, note = globals()[name], note.replace("%", "%%")
+        kind = {"type": type(value)}
+        if isinstance(value, bool):
+            kind = {"action": argparse.BooleanOptionalAction}                   # --x y --no-x
+        options.add_argument(f"--{name.lower()}", default=value, help=f"{note} [{value}]", **kind)
     globals().update({k.upper(): v for k, v in vars(options.parse_args()).items()})
 
-# %% Leer un texto
-def read_text(name):
-    """Texto de `name`, una ruta o un nombre de data/, en NFC y con fines de línea «\\n».
-
-    Termina el programa, con una línea que dice qué hacer, si no existe o no es UTF-8.
-    """
-    path = here / "data" / name
-    try:
-        path = Path(name) if Path(name).is_file() else path
-        raw = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
-        text = raw.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
-        return unicodedata.normalize("NFC", text)
-    except UnicodeDecodeError as e:
-        sys.exit(f"error: «{path}» no está en UTF-8 (byte {e.start}). "
-                 f"Si es Latin-1: iconv -f latin1 -t utf8 {path.name} > nuevo.txt")
-    except OSError:
-        found = ", ".join(sorted(p.name for p in (here / "data").glob("*.txt"))) or "nada"
-        sys.exit(f"error: no puedo leer «{name}». En data/ hay: {found}. "
-                 "Más textos: python data/prepare.py --list")
-
-
-text = read_text(DATA)
+# %% Leer un texto: una sola forma de escribir la «ñ» (NFC) y el fin de línea, sin marcas ocultas
+folder = file.parent / "data"
+try:
+    path = DATA if Path(DATA).is_file() else folder / DATA.removeprefix("data/")
+    text = unicodedata.normalize("NFC", Path(path).read_text("utf-8"))
+    text = re.sub("[\ufeff\0]", "", text)
+except UnicodeDecodeError as e:
+    sys.exit(f"error: «{DATA}» no es UTF-8 (byte {e.start}): guárdalo como UTF-8 con un editor")
+except OSError:
+    found = ", ".join(sorted(p.name for p in folder.glob("*.txt")))
+    sys.exit(f"error: no puedo leer «{DATA}». En data/ hay: {found}. "
+             "Más textos: python data/prepare.py --list")
 
 # %% Las líneas, en tres partes
 # Un ejemplo por línea. «\n» es la frontera: dice a la vez dónde acaba uno y dónde empieza el otro.
 # El 80 % se entrena, con otro 10 % se elige (validación) y el último (prueba) se mira una sola vez.
-def codes(text):
-    """Código Unicode de cada carácter de `text`: (N,) int64."""
-    return np.frombuffer(text.encode("utf-32-le"), np.uint32).astype(np.int64)
-
-
 def encode(text):
     """Ids de los caracteres de `text`, que deben estar en el vocabulario: (N,) int64."""
-    return torch.from_numpy(look_up[codes(text)])
+    return torch.tensor([ids[char] for char in text])
 
-
-def decode(ids):
+def decode(row):
     """El texto de una lista de ids."""
-    return "".join(chars[i] for i in ids)
-
+    return "".join(chars[i] for i in row)
 
 lines = [line.strip() for line in text.split("\n") if line.strip()]
-random.Random(42).shuffle(lines)         # siempre la misma partición, sea cual sea SEED
-present = np.bincount(codes("\n".join(["", *lines, ""])), minlength=0x110000) > 0
-look_up = np.cumsum(present) - 1                             # código -> id
-chars = "".join(map(chr, np.flatnonzero(present)))           # id -> carácter
-V, NL = len(chars), chars.index("\n")                        # tamaño del vocabulario; la frontera
-cuts = [int(share * len(lines)) for share in (0, 0.8, 0.9, 1)]
 if len(lines) < 10:
     sys.exit(f"error: «{DATA}» tiene {len(lines)} líneas con texto y hacen falta 10 o más")
-train, val, test = (encode("\n".join(["", *lines[a:b], ""])) for a, b in zip(cuts, cuts[1:]))
+random.Random(42).shuffle(lines)                             # la misma partición con toda SEED
+chars = "".join(sorted({"\n", *"".join(lines)}))             # id -> carácter
+ids = {char: i for i, char in enumerate(chars)}              # carácter -> id
+V, NL = len(chars), ids["\n"]                                # tamaño del vocabulario; la frontera
+cut, end = int(0.8 * len(lines)), int(0.9 * len(lines))
+train, val, test = lines[:cut], lines[cut:end], lines[end:]
+known = set(train)
+repeated = sum(line in known for line in val)
+print(f"{len(lines)} líneas; de las {len(val)} de validar, {repeated} están entre las de entrenar")
 
 
 # %% 1. Contar parejas
@@ -135,22 +109,16 @@ def count(a, b):
     return torch.bincount(a * V + b, minlength=V * V).view(V, V)
 
 
-for ok, why in [
-    (V <= 2000, f"«{DATA}» tiene {V} caracteres distintos, y la tabla de parejas sería enorme"),
-    (min(STEPS, SEED) >= 0 and SEED < 2**31 and EVAL_INTERVAL >= 1,
-     "STEPS y SEED no pueden ser negativos, ni SEED enorme; EVAL_INTERVAL debe ser 1 o más"),
-    (1e-9 <= SMOOTHING <= 1e9, f"SMOOTHING ({SMOOTHING:g}) debe estar entre 1e-9 y 1e9"),
-    (0 < LEARNING_RATE < math.inf, f"LEARNING_RATE ({LEARNING_RATE:g}) debe ser positiva"),
-    (os.access(Path(OUT).parent, os.W_OK) and not Path(OUT).is_dir(),
-     f"no se puede escribir «{OUT}»: elige otro sitio con --out"),
-]:
-    if not ok:
-        sys.exit(f"error: {why}")
+if not Path(OUT).parent.is_dir():
+    sys.exit(f"error: no existe la carpeta de «{OUT}». Créala, o elige otra con --out")
+if EVAL_INTERVAL < 1 or not 0 < SMOOTHING < math.inf:
+    sys.exit("error: EVAL_INTERVAL debe ser 1 o más, y SMOOTHING mayor que 0")
+train, val, test = (encode("\n" + "\n".join(part) + "\n") for part in (train, val, test))
 counts = count(train[:-1], train[1:])                        # (V, V) las que aprende el modelo
 whole = encode("\n".join(["", *filter(None, map(str.strip, text.split("\n"))), ""]))   # en su orden
 piece = whole[:1_000_000]                                    # que el bucle no se eternice
-ids, pairs, tick = piece.tolist(), {}, time.perf_counter()
-for pair in zip(ids, ids[1:]):
+piece_ids, pairs, tick = piece.tolist(), {}, time.perf_counter()
+for pair in zip(piece_ids, piece_ids[1:]):
     pairs[pair] = pairs.get(pair, 0) + 1
 slow = time.perf_counter() - tick
 fast = min(timeit.repeat(lambda: count(piece[:-1], piece[1:]), number=1, repeat=9))
@@ -160,27 +128,6 @@ print(f"1. {len(lines)} líneas, {V} caracteres contando la frontera\n   para en
       f"{len(train) - 1} parejas, {(counts > 0).sum()} distintas de {V * V} posibles")
 print(f"   contar {len(piece) - 1} parejas: un bucle {1e3 * slow:.0f} ms, bincount "
       f"{1e3 * fast:.2f} ms, {slow / fast:.0f} veces menos")
-
-# %% Figuras, sólo si se piden: --plot CARPETA
-if PLOT:
-    try:
-        Path(PLOT).mkdir(parents=True, exist_ok=True)
-        import matplotlib.pyplot as plt
-    except ImportError:
-        sys.exit("error: PLOT pide matplotlib, y no está: pip install matplotlib")
-    except OSError as e:
-        sys.exit(f"error: no se puede escribir en «{PLOT}» ({e.strerror}). Elige otra con --plot")
-
-
-def figure(name):
-    """Guarda en PLOT la figura en curso como `name`.png, y la cierra."""
-    path = Path(PLOT) / f"{name}.png"
-    try:
-        plt.savefig(path, dpi=150, bbox_inches="tight")
-    except OSError as e:
-        sys.exit(f"error: no puedo guardar «{path}» ({e.strerror}). Elige otra carpeta con --plot")
-    plt.close()
-    print(f"   figura: {path}")
 
 
 # %% 2. De cuentas a probabilidades
@@ -210,6 +157,8 @@ for a in often[:7].tolist():
     p, b = P[a].topk(min(6, V))
     print(f"   {chars[a]!r:5} " + "".join(f"{chars[i]!r:>6} {q:.2f}" for q, i in zip(p, b)))
 if PLOT:
+    import matplotlib.pyplot as plt                          # pip install matplotlib
+    Path(PLOT).mkdir(parents=True, exist_ok=True)
     some = often[:40].sort().values                          # más de 40 caracteres no se leerían
     names = [{"\n": "\\n", " ": "·"}.get(chars[i], chars[i]) for i in some]
     plt.figure(figsize=(9, 8))
@@ -217,7 +166,7 @@ if PLOT:
     plt.xticks(range(len(names)), names), plt.yticks(range(len(names)), names)
     plt.xlabel("carácter siguiente (· es el espacio)"), plt.ylabel("carácter anterior")
     plt.colorbar(label="probabilidad", extend="min", shrink=0.8)
-    figure("bigramas")
+    plt.savefig(Path(PLOT) / "bigramas.png", dpi=150, bbox_inches="tight")
 
 
 # %% 3. La pérdida: cuánto sorprende lo que viene
@@ -229,11 +178,11 @@ def nll(log_p, ids):
     return -log_p[ids[:-1], ids[1:]].mean().item()
 
 
-word = min(lines[:cuts[1]], key=lambda line: (abs(len(line) - 5), line))
+word = min(lines[:cut], key=lambda line: (abs(len(line) - 5), line))
 log_p, log_raw, by_hand = P.log(), raw.log(), []
 print("\n3. a mano:  pareja          probabilidad    logaritmo")
 for a, b in zip("\n" + word, word + "\n"):
-    seen, total = counts[chars.index(a), chars.index(b)], counts[chars.index(a)].sum()
+    seen, total = counts[ids[a], ids[b]], counts[ids[a]].sum()
     by_hand.append((seen.item() + SMOOTHING) / (total.item() + V * SMOOTHING))
     if len(by_hand) <= 8:
         print(f"            {a!r:4} -> {b!r:4} {by_hand[-1]:16.4f} {math.log(by_hand[-1]):12.4f}")
@@ -244,13 +193,13 @@ assert math.isclose(surprise / len(by_hand), nll(log_p, encode(f"\n{word}\n")), 
 # La perplejidad (perplexity), e elevado a la pérdida, dice entre cuántos caracteres igual de
 # probables se duda: a ciegas, V. Una sola pareja nunca vista hace infinita la pérdida sin suavizar.
 splits = {"train": train, "val": val, "test": test}
-losses = {name: nll(log_p, ids) for name, ids in splits.items()}
+losses = {name: nll(log_p, row) for name, row in splits.items()}
 print("   parte   parejas   nunca vistas   sin suavizar   suavizada   perplejidad")
-for name, ids in splits.items():
-    never = (counts[ids[:-1], ids[1:]] == 0).sum()
-    print(f"   {name:5} {len(ids) - 1:9d} {never:14d} {nll(log_raw, ids):14.4f} "
+for name, row in splits.items():
+    never = (counts[row[:-1], row[1:]] == 0).sum()
+    print(f"   {name:5} {len(row) - 1:9d} {never:14d} {nll(log_raw, row):14.4f} "
           f"{losses[name]:11.4f} {math.exp(losses[name]):13.2f}")
-    assert (never > 0) == math.isinf(nll(log_raw, ids))
+    assert (never > 0) == math.isinf(nll(log_raw, row))
 # Sobre las mismas líneas que se contaron, ninguna tabla pierde menos que las cuentas sin suavizar:
 # la entropía de la pareja menos la de su primer carácter (Shannon, apartado 6). Con names.txt suele
 # citarse 2.4541: sumar doscientos mil términos uno a uno en float32 redondea. La exacta es 2.4540.
@@ -267,7 +216,7 @@ print("   validación " + "".join(f"{loss:8.4f}" for loss in tried.values()))
 new = (counts[val[:-1], val[1:]] == 0).nonzero()             # (parejas nunca vistas, 1)
 if len(new):
     a, b = val[new[0]], val[new[0] + 1]
-    line = lines[cuts[1]:][(val[:new[0] + 1] == NL).sum() - 1]
+    line = lines[cut:][(val[:new[0] + 1] == NL).sum() - 1]
     sharp, smooth = (nll(table, encode(f"\n{line}\n")) for table in (log_raw, log_p))
     assert sharp == math.inf > smooth
     print(f"   {line[:40]!r}: {chars[a] + chars[b]!r} nunca se vio;\n   su probabilidad pasa de 0 "
@@ -300,65 +249,24 @@ far = [(q[often[0]] - P[often[0]]).abs().sum() / 2 for q in (drawn / n, uniform)
 print(f"   tras {chars[often[0]]!r}, {n[often[0]].item()} sorteos distan de la matriz "
       f"{far[0]:.3f}; el azar uniforme, {far[1]:.3f}")
 
-# %% Guardar sin perder nada
-written = set()  # lo que este programa ya ha guardado
-
-
+# %% Guardar: entero o nada
 def save(checkpoint, path):
-    """Escribe `checkpoint` en `path` de golpe: quien lea verá el de antes o el nuevo, nunca medio.
-
-    Lo que hubiera antes de empezar queda en NOMBRE.bak. Si el disco no deja, termina sin cambios.
-    """
-    path, buffer = Path(path), io.BytesIO()
-    fresh, old = (path.with_name(f"{path.name}.{os.getpid()}.{end}") for end in ("tmp", "bak.tmp"))
-    torch.save(checkpoint, buffer)
+    """Escribe `checkpoint` aparte y lo pone en `path` de golpe: se verá el viejo o el nuevo."""
+    aside = Path(f"{path}.tmp")
     try:
-        with open(fresh, "wb") as f:
-            f.write(buffer.getbuffer())
-            f.flush()
-            os.fsync(f.fileno())
-        if path not in written and path.exists():
-            shutil.copyfile(path, old)
-            os.replace(old, f"{path}.bak")
-        os.replace(fresh, path)
-        written.add(path)
-    except OSError as e:
-        fresh.unlink(missing_ok=True)
-        old.unlink(missing_ok=True)
-        reason = "el disco está lleno" if e.errno == errno.ENOSPC else f"no se deja ({e.strerror})"
-        sys.exit(f"error: no puedo guardar «{path}»: {reason}. Elige otro sitio con --out")
+        with open(aside, "wb", buffering=0) as f:
+            torch.save(checkpoint, f)
+            os.fsync(f)
+        os.replace(aside, path)
+    except (OSError, RuntimeError):                          # torch dice RuntimeError si no cabe
+        aside.unlink(missing_ok=True)
+        sys.exit(f"error: no puedo guardar «{path}»: ¿cabe en el disco? Elige otro sitio con --out")
 
 # %% Una línea que se reescribe
-def transient(line):
+def live(line):
     """En una terminal reescribe la línea en curso, sin pasar de su ancho; en un fichero, nada."""
     if sys.stdout.isatty():
         print("\r\033[K" + line[:shutil.get_terminal_size().columns - 1], end="", flush=True)
-
-
-def progress(step, steps, loss, tokens_s, left):
-    """Línea transitoria: barra, paso, pérdida, tokens por segundo y segundos que faltan."""
-    bar = "█" * (10 * step // steps)
-    transient(f"{bar:░<10} {step}/{steps} pérdida {loss:.3f} {tokens_s:.0f}/s "
-              f"faltan {left // 60:.0f}:{left % 60:02.0f}")
-
-# %% Acabar bien: Ctrl-C, y la pérdida que deja de ser un número
-stopping, before = False, signal.getsignal(signal.SIGINT)
-
-
-def stop(*_):
-    """Con el primer Ctrl-C se acaba el paso, se evalúa y se guarda; el segundo interrumpe ya."""
-    global stopping
-    stopping = True
-    signal.signal(signal.SIGINT, before)
-
-
-def finite(loss, step):
-    """`loss`, si es un número finito; si no, termina diciendo qué probar."""
-    if not math.isfinite(loss):
-        transient("")
-        sys.exit(f"error: la pérdida dejó de ser finita en el paso {step}. Prueba una "
-                 f"LEARNING_RATE menor que {LEARNING_RATE:g}. Lo último guardado queda como estaba")
-    return loss
 
 
 # %% 5. El mismo modelo, como red
@@ -398,29 +306,31 @@ share, limit = (counts / counts.sum()).float(), nll(log_raw, train)
 W, done, seconds = torch.zeros(V, V), 0, 0.0
 assert math.isclose(by_pairs(W, share)[0], math.log(V), rel_tol=1e-4)
 print(f"   {STEPS} pasos, cada uno con las {len(train) - 1} parejas; el límite es {limit:.4f}")
-signal.signal(signal.SIGINT, stop)
-for step in range(1, STEPS + 1):
-    tick = time.perf_counter()
-    loss, gradient = by_pairs(W, share)
-    W -= LEARNING_RATE * gradient
-    surprise, done = finite(loss.item(), step), step
-    seconds += time.perf_counter() - tick
-    pace = seconds / step
-    if step % 50 == 0:
-        progress(step, STEPS, surprise, (len(train) - 1) / pace, (STEPS - step) * pace)
-    if step % EVAL_INTERVAL == 0 or step == STEPS or stopping:
-        reached = finite(nll(W.log_softmax(1), train), step)
-        transient("")
-        print(f"   paso {step:6d}   train {reached:.4f}   val {nll(W.log_softmax(1), val):.4f}   "
-              f"al límite le faltan {reached - limit:.4f}", flush=True)
-    if stopping:
-        break
-signal.signal(signal.SIGINT, before)
+try:
+    for step in range(1, STEPS + 1):
+        tick = time.perf_counter()
+        loss, gradient = by_pairs(W, share)
+        W -= LEARNING_RATE * gradient
+        if not math.isfinite(loss.item()):
+            sys.exit(f"error: la pérdida dejó de ser finita en el paso {step}: baja LEARNING_RATE")
+        done = step
+        seconds += time.perf_counter() - tick
+        pace = seconds / step
+        if step % 50 == 0:
+            live(f"{step}/{STEPS}   pérdida {loss:.3f}   {(len(train) - 1) / pace:.0f} caracteres/s   "
+                 f"faltan {(STEPS - step) * pace:.0f} s")
+        if step % EVAL_INTERVAL == 0 or step == STEPS:
+            reached = nll(W.log_softmax(1), train)
+            live("")
+            print(f"   paso {step:6d}   train {reached:.4f}   val {nll(W.log_softmax(1), val):.4f}   "
+                  f"al límite le faltan {reached - limit:.4f}", flush=True)
+except KeyboardInterrupt:
+    sys.exit("\ninterrumpido")
 if done:
     save({"format": 1, "model": "bigram", "config": {}, "chars": chars,
           "weights": {"log_p": log_p.float()}, "data": Path(DATA).name, "step": done,
           "train_loss": losses["train"], "val_loss": losses["val"]}, OUT)
-    print("   " + f"interrumpido en el paso {done}; " * stopping + f"tabla guardada en {OUT}")
+    print(f"   tabla guardada en {OUT}")
 
 # El decaimiento de los pesos (weight decay) tira de W hacia 0, el azar uniforme; suavizar tira de
 # las cuentas al mismo sitio. Con más decaimiento, la red se parece a cuentas más suavizadas.

@@ -26,7 +26,6 @@ import argparse
 import errno
 import io
 import math
-import os
 import pickletools
 import re
 import signal
@@ -50,35 +49,23 @@ TOP_K = 0          # sortear sólo entre los k caracteres más probables (0: ent
 SEED = -1          # semilla del azar: la misma, el mismo texto (-1: una nueva cada vez)
 DEVICE = "cpu"     # cpu, cuda o mps
 
-# %% Cada constante es también una opción: N_EMBD -> --n_embd 64
-here = Path(globals().get("__file__", "cuaderno")).resolve().parent
-if "ipykernel" not in sys.modules:  # en un cuaderno mandan las constantes de arriba
-    sys.stdout, sys.stderr = (f or open(os.devnull, "w") for f in (sys.stdout, sys.stderr))
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
-    sys.excepthook = lambda kind, e, trace: (  # una salida que no cabe en el disco, en una línea
-        sys.__excepthook__(kind, e, trace) if kind is not OSError or e.filename else
-        (print(f"error: no se puede escribir la salida ({e.strerror})", file=sys.stderr),
-         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)))
-    signal.signal(signal.SIGINT, lambda *_: sys.exit("\ninterrumpido"))
-    if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # «| head» termina sin ruido
+# %% Cada constante es una opción: N_EMBD -> --n_embd 64. En un cuaderno, mandan las de arriba
+file = Path(globals().get("__file__", "cuaderno")).resolve()
+if Path(sys.argv[0]).name == file.name:                      # python o %run; pegado en celdas, no
+    if hasattr(sys.stdout, "reconfigure"):                   # la salida de un cuaderno no lo tiene
+        sys.stdout.reconfigure(encoding="utf-8", line_buffering=True)
+        if hasattr(signal, "SIGPIPE"):
+            signal.signal(signal.SIGPIPE, signal.SIG_DFL)    # «| head» acaba sin ruido
     options = argparse.ArgumentParser(allow_abbrev=False, description=__doc__,
                                       formatter_class=argparse.RawDescriptionHelpFormatter)
-    cell = Path(__file__).read_text("utf-8").split("# %%")[1]
+    cell = file.read_text("utf-8").split("# %%")[1]
     for name, note in re.findall(r"^([A-Z_]+) = .*?  # (.+)$", cell, re.M):
-        value = globals()[name]
-        kind = ({"action": argparse.BooleanOptionalAction} if isinstance(value, bool)
-                else {"type": type(value), "metavar": type(value).__name__})
-        options.add_argument(f"--{name.lower()}", default=value,
-                             help=f"{note} [{value}]".replace("%", "%%"), **kind)
-
-# %% El punto de control puede ir sin nombre: sample.py ckpt.pt
-if "ipykernel" not in sys.modules:
-    options.add_argument("path", nargs="?", help="punto de control, como --ckpt")
-
-# %% Las opciones que se hayan dado mandan sobre las constantes
-if "ipykernel" not in sys.modules:
+        value, note = globals()[name], note.replace("%", "%%")
+        kind = {"type": type(value)}
+        if isinstance(value, bool):
+            kind = {"action": argparse.BooleanOptionalAction}                   # --x y --no-x
+        options.add_argument(f"--{name.lower()}", default=value, help=f"{note} [{value}]", **kind)
+    options.add_argument("ckpt", nargs="?", default=argparse.SUPPRESS, help="lo mismo que --ckpt")
     globals().update({k.upper(): v for k, v in vars(options.parse_args()).items()})
 
 # %% 1. De las notas a la probabilidad: temperatura y top-k
@@ -469,7 +456,6 @@ for ok, why in [
     if not ok:
         sys.exit(f"error: {why}")
 
-CKPT = globals().get("PATH") or CKPT
 forward, w, config, chars = rebuild(CKPT)
 prompt = unicodedata.normalize("NFC", PROMPT)
 for char in prompt:
@@ -499,6 +485,8 @@ try:
             logits, memory = forward(w, config, ids[:, :n], memory)
             ids[:, n] = draw(probabilities(logits.cpu(), TEMPERATURE, TOP_K), rng)
             print(chars[ids[0, n]], end="", flush=True)
+except KeyboardInterrupt:
+    sys.exit("\ninterrumpido")
 except (RuntimeError, MemoryError) as e:
     sys.exit(f"error: no cabe en la memoria; prueba con menos --num ({type(e).__name__})")
 seconds = time.perf_counter() - tick

@@ -18,8 +18,6 @@ algoritmo 1; Karpathy, «Building makemore, part 5» (2022), el árbol.
 """
 import argparse
 import bisect
-import errno
-import io
 import math
 import os
 import random
@@ -31,7 +29,6 @@ import time
 import unicodedata
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -58,186 +55,96 @@ WARMUP_STEPS = 100        # pasos en que la tasa sube desde cero; después baja 
 WEIGHT_DECAY = 0.1        # decaimiento de los pesos, sólo en las matrices
 GRAD_CLIP = 1.0           # norma máxima del gradiente (0: sin límite)
 
-# %% Cada constante es también una opción: N_EMBD -> --n_embd 64
-here = Path(globals().get("__file__", "cuaderno")).resolve().parent
-if "ipykernel" not in sys.modules:  # en un cuaderno mandan las constantes de arriba
-    sys.stdout, sys.stderr = (f or open(os.devnull, "w") for f in (sys.stdout, sys.stderr))
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
-    sys.excepthook = lambda kind, e, trace: (  # una salida que no cabe en el disco, en una línea
-        sys.__excepthook__(kind, e, trace) if kind is not OSError or e.filename else
-        (print(f"error: no se puede escribir la salida ({e.strerror})", file=sys.stderr),
-         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)))
-    signal.signal(signal.SIGINT, lambda *_: sys.exit("\ninterrumpido"))
-    if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # «| head» termina sin ruido
+# %% Cada constante es una opción: N_EMBD -> --n_embd 64. En un cuaderno, mandan las de arriba
+file = Path(globals().get("__file__", "cuaderno")).resolve()
+if Path(sys.argv[0]).name == file.name:                      # python o %run; pegado en celdas, no
+    if hasattr(sys.stdout, "reconfigure"):                   # la salida de un cuaderno no lo tiene
+        sys.stdout.reconfigure(encoding="utf-8", line_buffering=True)
+        if hasattr(signal, "SIGPIPE"):
+            signal.signal(signal.SIGPIPE, signal.SIG_DFL)    # «| head» acaba sin ruido
     options = argparse.ArgumentParser(allow_abbrev=False, description=__doc__,
                                       formatter_class=argparse.RawDescriptionHelpFormatter)
-    cell = Path(__file__).read_text("utf-8").split("# %%")[1]
+    cell = file.read_text("utf-8").split("# %%")[1]
     for name, note in re.findall(r"^([A-Z_]+) = .*?  # (.+)$", cell, re.M):
-        value = globals()[name]
-        kind = ({"action": argparse.BooleanOptionalAction} if isinstance(value, bool)
-                else {"type": type(value), "metavar": type(value).__name__})
-        options.add_argument(f"--{name.lower()}", default=value,
-                             help=f"{note} [{value}]".replace("%", "%%"), **kind)
-
-# %% Las opciones que se hayan dado mandan sobre las constantes
-if "ipykernel" not in sys.modules:
+        value, note = globals()[name], note.replace("%", "%%")
+        kind = {"type": type(value)}
+        if isinstance(value, bool):
+            kind = {"action": argparse.BooleanOptionalAction}                   # --x y --no-x
+        options.add_argument(f"--{name.lower()}", default=value, help=f"{note} [{value}]", **kind)
     globals().update({k.upper(): v for k, v in vars(options.parse_args()).items()})
 
-
-# %% Leer un texto
-def read_text(name):
-    """Texto de `name`, una ruta o un nombre de data/, en NFC y con fines de línea «\\n».
-
-    Termina el programa, con una línea que dice qué hacer, si no existe o no es UTF-8.
-    """
-    path = here / "data" / name
-    try:
-        path = Path(name) if Path(name).is_file() else path
-        raw = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
-        text = raw.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
-        return unicodedata.normalize("NFC", text)
-    except UnicodeDecodeError as e:
-        sys.exit(f"error: «{path}» no está en UTF-8 (byte {e.start}). "
-                 f"Si es Latin-1: iconv -f latin1 -t utf8 {path.name} > nuevo.txt")
-    except OSError:
-        found = ", ".join(sorted(p.name for p in (here / "data").glob("*.txt"))) or "nada"
-        sys.exit(f"error: no puedo leer «{name}». En data/ hay: {found}. "
-                 "Más textos: python data/prepare.py --list")
-
-
-text = read_text(DATA)
-
+# %% Leer un texto: una sola forma de escribir la «ñ» (NFC) y el fin de línea, sin marcas ocultas
+folder = file.parent / "data"
+try:
+    path = DATA if Path(DATA).is_file() else folder / DATA.removeprefix("data/")
+    text = unicodedata.normalize("NFC", Path(path).read_text("utf-8"))
+    text = re.sub("[\ufeff\0]", "", text)
+except UnicodeDecodeError as e:
+    sys.exit(f"error: «{DATA}» no es UTF-8 (byte {e.start}): guárdalo como UTF-8 con un editor")
+except OSError:
+    found = ", ".join(sorted(p.name for p in folder.glob("*.txt")))
+    sys.exit(f"error: no puedo leer «{DATA}». En data/ hay: {found}. "
+             "Más textos: python data/prepare.py --list")
 
 # %% Las líneas, en tres partes
 # Un ejemplo por línea. «\n» es la frontera: dice a la vez dónde acaba uno y dónde empieza el otro.
 # El 80 % se entrena, con otro 10 % se elige (validación) y el último (prueba) se mira una sola vez.
-def codes(text):
-    """Código Unicode de cada carácter de `text`: (N,) int64."""
-    return np.frombuffer(text.encode("utf-32-le"), np.uint32).astype(np.int64)
-
-
 def encode(text):
     """Ids de los caracteres de `text`, que deben estar en el vocabulario: (N,) int64."""
-    return torch.from_numpy(look_up[codes(text)])
+    return torch.tensor([ids[char] for char in text])
 
-
-def decode(ids):
+def decode(row):
     """El texto de una lista de ids."""
-    return "".join(chars[i] for i in ids)
-
+    return "".join(chars[i] for i in row)
 
 lines = [line.strip() for line in text.split("\n") if line.strip()]
-random.Random(42).shuffle(lines)         # siempre la misma partición, sea cual sea SEED
-present = np.bincount(codes("\n".join(["", *lines, ""])), minlength=0x110000) > 0
-look_up = np.cumsum(present) - 1                             # código -> id
-chars = "".join(map(chr, np.flatnonzero(present)))           # id -> carácter
-V, NL = len(chars), chars.index("\n")                        # tamaño del vocabulario; la frontera
-cuts = [int(share * len(lines)) for share in (0, 0.8, 0.9, 1)]
 if len(lines) < 10:
     sys.exit(f"error: «{DATA}» tiene {len(lines)} líneas con texto y hacen falta 10 o más")
-train, val, test = (encode("\n".join(["", *lines[a:b], ""])) for a, b in zip(cuts, cuts[1:]))
-
-# %% Figuras, sólo si se piden: --plot CARPETA
-if PLOT:
-    try:
-        Path(PLOT).mkdir(parents=True, exist_ok=True)
-        import matplotlib.pyplot as plt
-    except ImportError:
-        sys.exit("error: PLOT pide matplotlib, y no está: pip install matplotlib")
-    except OSError as e:
-        sys.exit(f"error: no se puede escribir en «{PLOT}» ({e.strerror}). Elige otra con --plot")
-
-
-def figure(name):
-    """Guarda en PLOT la figura en curso como `name`.png, y la cierra."""
-    path = Path(PLOT) / f"{name}.png"
-    try:
-        plt.savefig(path, dpi=150, bbox_inches="tight")
-    except OSError as e:
-        sys.exit(f"error: no puedo guardar «{path}» ({e.strerror}). Elige otra carpeta con --plot")
-    plt.close()
-    print(f"   figura: {path}")
-
+random.Random(42).shuffle(lines)                             # la misma partición con toda SEED
+chars = "".join(sorted({"\n", *"".join(lines)}))             # id -> carácter
+ids = {char: i for i, char in enumerate(chars)}              # carácter -> id
+V, NL = len(chars), ids["\n"]                                # tamaño del vocabulario; la frontera
+cut, end = int(0.8 * len(lines)), int(0.9 * len(lines))
+train, val, test = lines[:cut], lines[cut:end], lines[end:]
+known = set(train)
+repeated = sum(line in known for line in val)
+print(f"{len(lines)} líneas; de las {len(val)} de validar, {repeated} están entre las de entrenar")
 
 # %% Una línea que se reescribe
-def transient(line):
+def live(line):
     """En una terminal reescribe la línea en curso, sin pasar de su ancho; en un fichero, nada."""
     if sys.stdout.isatty():
         print("\r\033[K" + line[:shutil.get_terminal_size().columns - 1], end="", flush=True)
-
-
-def progress(step, steps, loss, tokens_s, left):
-    """Línea transitoria: barra, paso, pérdida, tokens por segundo y segundos que faltan."""
-    bar = "█" * (10 * step // steps)
-    transient(f"{bar:░<10} {step}/{steps} pérdida {loss:.3f} {tokens_s:.0f}/s "
-              f"faltan {left // 60:.0f}:{left % 60:02.0f}")
-
-
-# %% Acabar bien: Ctrl-C, y la pérdida que deja de ser un número
-stopping, before = False, signal.getsignal(signal.SIGINT)
-
-
-def stop(*_):
-    """Con el primer Ctrl-C se acaba el paso, se evalúa y se guarda; el segundo interrumpe ya."""
-    global stopping
-    stopping = True
-    signal.signal(signal.SIGINT, before)
-
-
-def finite(loss, step):
-    """`loss`, si es un número finito; si no, termina diciendo qué probar."""
-    if not math.isfinite(loss):
-        transient("")
-        sys.exit(f"error: la pérdida dejó de ser finita en el paso {step}. Prueba una "
-                 f"LEARNING_RATE menor que {LEARNING_RATE:g}. Lo último guardado queda como estaba")
-    return loss
-
-
-# %% Ventanas de contexto
-# Cada carácter se predice desde los BLOCK_SIZE anteriores, sin salir de su línea: lo que falta por
-# la izquierda es frontera. Ni un bucle: cada posición se recorta al comienzo de su línea.
-def windows(stream, size):
-    """Los `size` caracteres anteriores a cada uno de `stream`, y él mismo: (N, size), (N,).
-
-    Lo que caería antes de su línea es frontera.
-    """
-    at = torch.arange(1, len(stream))                                     # (N,)
-    start = torch.where(stream[:-1] == NL, at - 1, 0).cummax(0).values    # (N,) dónde empieza
-    back = at[:, None] - torch.arange(size, 0, -1)                        # (N, size)
-    return stream[back.maximum(start[:, None])], stream[1:]
-
 
 # %% 1. La marca que hay que batir: ocho caracteres de golpe
 # La red plana de la lección 03 con más contexto: los vectores de los BLOCK_SIZE caracteres
 # anteriores entran en fila en una sola capa. Su anchura es la que iguala en parámetros al árbol de
 # la celda 3, para que sólo compita la forma. El bucle de entrenar sirve a toda la lección.
-dilations = [int(d) if re.fullmatch("[0-9]{1,4}", d) else 0 for d in DILATIONS.split()]
-for ok, why in [
-    (BLOCK_SIZE in (2, 4, 8, 16, 32, 64), "BLOCK_SIZE debe ser una potencia de 2, de 2 a 64: el "
-     f"árbol junta de dos en dos, y {BLOCK_SIZE} no vale"),
-    (min(dilations, default=0) > 0 and 1 + sum(dilations) == BLOCK_SIZE,
-     f"DILATIONS («{DILATIONS}») deben ser enteros positivos, separados por espacios, que sumen "
-     f"BLOCK_SIZE - 1 = {BLOCK_SIZE - 1}"),
-    (1 <= min(BATCH_SIZE, N_EMBD, N_HIDDEN) and max(BATCH_SIZE, N_EMBD, N_HIDDEN) <= 4096,
-     "BATCH_SIZE, N_EMBD y N_HIDDEN deben estar entre 1 y 4096"),
-    (min(EVAL_INTERVAL, DEMO_STEPS) >= 1, "EVAL_INTERVAL y DEMO_STEPS deben ser 1 o más"),
-    (min(STEPS, WARMUP_STEPS, SEED) >= 0 and SEED < 2**31,
-     "STEPS, WARMUP_STEPS y SEED no pueden ser negativos, ni SEED enorme"),
-    (0 <= DROPOUT < 1, f"DROPOUT ({DROPOUT}) debe ser 0 o más, y menos de 1"),
-    (0 < LEARNING_RATE < 1e3 and 0 <= WEIGHT_DECAY < 1e3 and 0 <= GRAD_CLIP < math.inf,
-     "LEARNING_RATE debe ser positiva; WEIGHT_DECAY y GRAD_CLIP, cero o más"),
-    (os.access(Path(OUT).parent, os.W_OK) and not Path(OUT).is_dir(),
-     f"no se puede escribir «{OUT}»: elige otro sitio con --out"),
-]:
-    if not ok:
-        sys.exit(f"error: {why}")
+dilations = [int(d) for d in DILATIONS.split()]
+if not Path(OUT).parent.is_dir():
+    sys.exit(f"error: no existe la carpeta de «{OUT}». Créala, o elige otra con --out")
+if BLOCK_SIZE not in (2, 4, 8, 16, 32, 64) or 1 + sum(dilations) != BLOCK_SIZE:
+    sys.exit("error: BLOCK_SIZE debe ser una potencia de 2, de 2 a 64, y DILATIONS, enteros que "
+             "sumen BLOCK_SIZE - 1")
+if min(BATCH_SIZE, N_EMBD, N_HIDDEN, EVAL_INTERVAL, DEMO_STEPS) < 1:
+    sys.exit("error: BATCH_SIZE, N_EMBD, N_HIDDEN, EVAL_INTERVAL y DEMO_STEPS deben ser 1 o más")
 
 
-def window_data(stream):
-    """Las ventanas de `stream`: cuántas hay, y cómo coger unas: filas (B,) -> (B, T), (B,)."""
-    x, y = windows(stream, BLOCK_SIZE)
+def windows(lines, size):
+    """Cada carácter de `lines` con los `size` que lo preceden en su línea: (N, size), (N,).
+
+    Lo que falta por la izquierda es frontera, y el último que se predice en una línea también.
+    """
+    edge = "\n" * size
+    stream = encode(edge + edge.join(lines) + "\n")
+    rows = stream.unfold(0, size + 1, 1)                     # (M, size + 1)
+    rows = rows[(rows[:, -2:] != NL).any(1)]                 # ninguno de frontera a frontera
+    return rows[:, :-1], rows[:, -1]
+
+
+def window_data(lines):
+    """Las ventanas de `lines`: cuántas hay, y cómo coger unas: filas (B,) -> (B, T), (B,)."""
+    x, y = windows(lines, BLOCK_SIZE)
     return len(y), lambda rows: (x[rows], y[rows])
 
 
@@ -253,28 +160,32 @@ def fit(model, data, steps, batch, decay=WEIGHT_DECAY, watch=None, every=1):
                                   lr=LEARNING_RATE, betas=(0.9, 0.99), fused=True)
     warmup = min(WARMUP_STEPS, steps // 4)
     torch.manual_seed(SEED)
-    for step in range(steps):
-        tick = time.perf_counter()
-        for group in optimizer.param_groups:
-            group["lr"] = LEARNING_RATE * min((step + 1) / (warmup + 1),
-                                              (steps - step) / (steps - warmup))
-        *inputs, y = take(torch.randint(n, (batch,)))
-        model.train()
-        loss = F.cross_entropy(model(*inputs), y)
-        optimizer.zero_grad()
-        loss.backward()
-        if GRAD_CLIP:
-            nn.utils.clip_grad_norm_(matrices + vectors, GRAD_CLIP)
-        optimizer.step()
-        surprise, seen = finite(loss.item(), step + 1), seen + len(y)
-        seconds += time.perf_counter() - tick
-        left = (steps - step - 1) * seconds / (step + 1)
-        progress(step + 1, steps, surprise, seen / seconds, left)
-        if watch and ((step + 1) % every == 0 or step + 1 == steps or stopping):
-            watch(step + 1)
-        if stopping:
-            break
-    transient("")
+    try:
+        for step in range(steps):
+            tick = time.perf_counter()
+            for group in optimizer.param_groups:
+                group["lr"] = LEARNING_RATE * min((step + 1) / (warmup + 1),
+                                                  (steps - step) / (steps - warmup))
+            *inputs, y = take(torch.randint(n, (batch,)))
+            model.train()
+            loss = F.cross_entropy(model(*inputs), y)
+            optimizer.zero_grad()
+            loss.backward()
+            if GRAD_CLIP:
+                nn.utils.clip_grad_norm_(matrices + vectors, GRAD_CLIP)
+            optimizer.step()
+            if not math.isfinite(loss.item()):
+                sys.exit(f"error: la pérdida dejó de ser finita en el paso {step}: baja LEARNING_RATE")
+            seen += len(y)
+            seconds += time.perf_counter() - tick
+            left = (steps - step - 1) * seconds / (step + 1)
+            live(f"{step}/{steps}   pérdida {loss:.3f}   {seen / seconds:.0f} caracteres/s   "
+                 f"faltan {left:.0f} s")
+            if watch and ((step + 1) % every == 0 or step + 1 == steps):
+                watch(step + 1)
+    except KeyboardInterrupt:
+        sys.exit("\ninterrumpido")
+    live("")
     return step + 1, seen, seconds
 
 
@@ -487,11 +398,12 @@ print("" if STEPS else "\n4.", f"  running_mean: {tuple(trap.running_mean.shape)
 # convolución causal y dilatada (figura 3 del artículo), con los mismos pesos. Al comienzo de una
 # línea lo anterior es todo frontera, y lo que ahí vale un piso es lo que vale en la frontera misma:
 # basta no salir de la línea.
-def line_data(stream):
-    """Las líneas de `stream`: cuántas hay, y cómo coger unas, en fila y sin relleno.
+def line_data(lines):
+    """Las líneas de `lines`: cuántas hay, y cómo coger unas, en fila y sin relleno.
 
     Filas (B,) -> ids (N,), comienzo de la línea de cada posición (N,) y objetivos (N,).
     """
+    stream = encode("\n" + "\n".join(lines) + "\n")
     first = (stream[:-1] == NL).nonzero()[:, 0]              # (líneas,)
     length = first.diff(append=torch.tensor([len(stream) - 1]))
 
@@ -522,12 +434,12 @@ class Causal(Sequential):
 
 
 by_line = line_data(train), line_data(val)
-ids, start, y = by_line[0][1](torch.arange(min(64, by_line[0][0])))         # (N,) cada uno
-views = windows(torch.cat([ids, y[-1:]]), BLOCK_SIZE)[0]     # (N, T) lo que ve cada posición
+chain, start, y = by_line[0][1](torch.arange(min(64, by_line[0][0])))         # (N,) cada uno
+views = windows(train[:64], BLOCK_SIZE)[0]     # (N, T) lo que ve cada posición
 model = tree()
 model(views)                                                 # que BatchNorm tenga qué recordar
 causal = Causal(*model.train(False).layers)                  # las mismas capas, los mismos pesos
-assert torch.allclose(causal(ids, start), model(views), atol=1e-4)
+assert torch.allclose(causal(chain, start), model(views), atol=1e-4)
 x, zeros = torch.randn(40, E), torch.zeros(40, dtype=torch.long)
 pair = model.layers[2].weight                                # (H, 2E)
 for d in (1, 2, 4):
@@ -540,17 +452,19 @@ logits = Causal(*model.layers[1:])(x, torch.zeros(T, dtype=torch.long))     # (T
 felt = torch.stack([torch.autograd.grad(z.square().sum(), x, retain_graph=True)[0].norm(dim=1)
                     for z in logits])                        # (T, T) salida, entrada
 assert torch.equal(felt > 0, torch.ones(T, T).tril().triu(-sum(jumps)) > 0)  # ni futuro, ni más
-print(f"\n5. en {len(ids)} posiciones, árbol = convolución de saltos {jumps}; sin futuro\n"
+print(f"\n5. en {len(chain)} posiciones, árbol = convolución de saltos {jumps}; sin futuro\n"
       f"   campo receptivo (receptive field): 1 + {sum(jumps)} = {BLOCK_SIZE}; gradiente medido:")
 print("  ", *(f"{g:.2f}" for g in (felt[-1] / felt[-1].max())[-BLOCK_SIZE - 2:][-12:]))
 if PLOT:
+    import matplotlib.pyplot as plt                          # pip install matplotlib
+    Path(PLOT).mkdir(parents=True, exist_ok=True)
     plt.figure(figsize=(5, 4))
     plt.imshow(felt / felt.amax(dim=1, keepdim=True), cmap="cividis")
     plt.title(f"Campo receptivo: {BLOCK_SIZE} caracteres, ninguno futuro")
     plt.gca().set(xlabel="posición del carácter que entra", ylabel="posición de la predicción")
     plt.locator_params(integer=True)
     plt.colorbar(label="gradiente (máximo de la fila = 1)")
-    figure("campo_receptivo")
+    plt.savefig(Path(PLOT) / "campo_receptivo.png", dpi=150, bbox_inches="tight")
 
 
 # %% 6. Una pasada por línea
@@ -564,7 +478,7 @@ def learn(logits, y):
 
 ways = {"ventana a ventana": lambda: [learn(model(views[i:i + 1]), y[i:i + 1]) for i in range(9)],
         "lote de ventanas": lambda: learn(model(views), y),
-        "convolución": lambda: learn(causal(ids, start), y)}
+        "convolución": lambda: learn(causal(chain, start), y)}
 for one, other in zip(ways["lote de ventanas"](), ways["convolución"]()):
     assert torch.allclose(one, other, rtol=1e-3, atol=1e-4)
 print("\n6. misma pérdida y mismo gradiente; predicciones aprendidas por segundo:")
@@ -642,9 +556,9 @@ print("\n7. WaveNet: las notas de una pasada son las de cada ventana por separad
 for label, kind in kinds.items():
     torch.manual_seed(SEED)
     model = WaveNet(dilations, 24, 24, *kind)
-    model(ids, start)                                        # que BatchNorm tenga qué recordar
+    model(chain, start)                                      # que BatchNorm tenga qué recordar
     with torch.no_grad():
-        assert torch.allclose(model.eval()(ids, start), after(model, views), atol=1e-4)
+        assert torch.allclose(model.eval()(chain, start), after(model, views), atol=1e-4)
         moved = touched(model).nonzero()[:, 0]
     assert BLOCK_SIZE <= moved.min() and moved.max() < 2 * BLOCK_SIZE        # ni antes ni más allá
     if label == "las tres":
@@ -672,7 +586,7 @@ if STEPS:
             loss = trial(f"{len(depth)} capas de {width}", model, by_line, 32,
                          3 * DEMO_STEPS // 2)
             scaling.append((len(depth), weigh(model), loss))
-    few = line_data(encode("\n".join(["", *lines[:max(cuts[1] // 100, 1)], ""])))
+    few = line_data(train[:max(cut // 100, 1)])
     print(f"\n   con pocas líneas ({few[0]}), pérdida al entrenar y al validar, tres veces:")
     every = max(DEMO_STEPS // 2, 1)
     for label, (drop, decay) in {"sin freno": (0, 0), "dropout 0.3": (0.3, 0),
@@ -684,6 +598,8 @@ if STEPS:
         curves[label] = curve
         print(f"   {label:14}" + "".join(f"   {a:.3f} {b:.3f}" for a, b in curve))
 if PLOT and STEPS:
+    import matplotlib.pyplot as plt                          # pip install matplotlib
+    Path(PLOT).mkdir(parents=True, exist_ok=True)
     _, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
     colors = plt.cm.cividis([0.0, 0.5, 0.9])
     for depth, mark, color in zip(depths, "os", colors):
@@ -698,35 +614,20 @@ if PLOT and STEPS:
     right.set(xlabel="paso", ylabel="pérdida (nats)",
               title=f"Pocas líneas ({few[0]}): entrenar (puntos) y validar")
     left.legend(), right.legend()
-    figure("tamano")
+    plt.savefig(Path(PLOT) / "tamano.png", dpi=150, bbox_inches="tight")
 
-# %% Guardar sin perder nada
-written = set()  # lo que este programa ya ha guardado
-
-
+# %% Guardar: entero o nada
 def save(checkpoint, path):
-    """Escribe `checkpoint` en `path` de golpe: quien lea verá el de antes o el nuevo, nunca medio.
-
-    Lo que hubiera antes de empezar queda en NOMBRE.bak. Si el disco no deja, termina sin cambios.
-    """
-    path, buffer = Path(path), io.BytesIO()
-    fresh, old = (path.with_name(f"{path.name}.{os.getpid()}.{end}") for end in ("tmp", "bak.tmp"))
-    torch.save(checkpoint, buffer)
+    """Escribe `checkpoint` aparte y lo pone en `path` de golpe: se verá el viejo o el nuevo."""
+    aside = Path(f"{path}.tmp")
     try:
-        with open(fresh, "wb") as f:
-            f.write(buffer.getbuffer())
-            f.flush()
-            os.fsync(f.fileno())
-        if path not in written and path.exists():
-            shutil.copyfile(path, old)
-            os.replace(old, f"{path}.bak")
-        os.replace(fresh, path)
-        written.add(path)
-    except OSError as e:
-        fresh.unlink(missing_ok=True)
-        old.unlink(missing_ok=True)
-        reason = "el disco está lleno" if e.errno == errno.ENOSPC else f"no se deja ({e.strerror})"
-        sys.exit(f"error: no puedo guardar «{path}»: {reason}. Elige otro sitio con --out")
+        with open(aside, "wb", buffering=0) as f:
+            torch.save(checkpoint, f)
+            os.fsync(f)
+        os.replace(aside, path)
+    except (OSError, RuntimeError):                          # torch dice RuntimeError si no cabe
+        aside.unlink(missing_ok=True)
+        sys.exit(f"error: no puedo guardar «{path}»: ¿cabe en el disco? Elige otro sitio con --out")
 
 
 # %% 9. Entrenar, juzgar y generar
@@ -739,17 +640,15 @@ print(f"\n9. {weigh(model)} parámetros, saltos {DILATIONS}; {STEPS} pasos de {B
 def report(step):
     """Una línea con la pérdida en validación tras `step` pasos."""
     loss = mean_loss(model, by_line[1])
-    transient("")
+    live("")
     print(f"   paso {step:5}   val {loss:.4f}", flush=True)
 
 
 result = "resultado train=- val=- test=- segundos=- tokens_s=- ckpt=-"
 if STEPS:
-    signal.signal(signal.SIGINT, stop)
     done, seen, seconds = fit(model, by_line[0], STEPS, BATCH_SIZE, watch=report,
                               every=EVAL_INTERVAL)
-    signal.signal(signal.SIGINT, before)
-    losses = {name: finite(mean_loss(model, line_data(part)), done)
+    losses = {name: mean_loss(model, line_data(part))
               for name, part in (("train", train), ("val", val), ("test", test))}
     save({"format": 1, "model": "wavenet", "chars": chars, "data": Path(DATA).name, "step": done,
           "config": {"block_size": BLOCK_SIZE, "dilations": dilations, "n_embd": N_EMBD,
@@ -757,8 +656,6 @@ if STEPS:
           "weights": {name: w.detach().clone() for name, w in model.state_dict().items()
                       if w.is_floating_point()},
           "train_loss": losses["train"], "val_loss": losses["val"]}, OUT)
-    if stopping:
-        print(f"   interrumpido en el paso {done} y guardado en {OUT}")
     result = ("resultado " + " ".join(f"{k}={v:.4f}" for k, v in losses.items())
               + f" segundos={seconds:.1f} tokens_s={seen / seconds:.0f} ckpt={OUT}")
 model.eval()

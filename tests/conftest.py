@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared" / "data"                  # textos de referencia, donde los haya
 os.environ |= {"OMP_NUM_THREADS": "1", "COLUMNS": "80", "MPLBACKEND": "Agg"}
 processes = multiprocessing.get_context("forkserver")        # un servidor que ya leyó torch
 processes.set_forkserver_preload(["torch", "numpy", "conftest"])

@@ -3,11 +3,15 @@ Escansión de verso español: sílabas métricas y rima, para revisar data/poesi
 
     python tests/metre.py data/poesia.txt            un resumen por poema y los versos que fallan
     python tests/metre.py data/poesia.txt --all      además, las sílabas de cada verso
+    python sample.py ckpt.pt | python tests/metre.py --source data/poesia.txt
+                                                     cuántos versos miden y riman en lo que llega,
+                                                     y cuánto sale del texto con que se entrenó
 
 Reglas: T. Navarro Tomás, «Arte del verso» (1959). Sinalefa entre vocales vecinas, hiato ante vocal
 acentuada como licencia, diptongo partido (diéresis) y hiato fundido (sinéresis) como licencias,
 una sílaba más si el verso acaba en aguda y una menos si acaba en esdrújula.
 """
+import argparse
 import re
 import sys
 import unicodedata
@@ -231,8 +235,47 @@ def check(form, stanzas):
     return faults, licences
 
 
-if __name__ == "__main__":
-    text = open(sys.argv[1], encoding="utf-8").read()
+def quatrain_rhymes(verses):
+    """Cuántos de los cuatro versos riman en consonante con su pareja, en ABBA o en ABAB."""
+    a, b, c, d = (scan(verse).rhyme for verse in verses)
+    return max(2 * (a == d) + 2 * (b == c), 2 * (a == c) + 2 * (b == d))
+
+
+def longest_copy(words, source):
+    """El pasaje más largo de la lista `words` que está, palabra por palabra, en la lista `source`."""
+    source, best = f" {' '.join(source)} ", []
+    for i in range(len(words)):
+        while i + len(best) < len(words) and f" {' '.join(words[i:i + len(best) + 1])} " in source:
+            best = words[i:i + len(best) + 1]
+    return best
+
+
+def report(text, source):
+    """Imprime cuánto de `text` mide, rima, existe y está copiado de `source` (o nada, si está vacío)."""
+    verses = [line.strip() for line in text.split("\n") if line.strip() and line[0] not in "#-"]
+    words = re.findall(r"\w+", text.lower())
+    if not verses:
+        sys.exit("error: no ha llegado ningún verso")
+    print(f"versos: {len(verses)}")
+    for n in 7, 8, 11:
+        levels = [fits(scan(verse), n) for verse in verses]
+        exact, free = levels.count(0) / len(levels), levels.count(1) / len(levels)
+        print(f"miden {n} sílabas: {exact:.1%}, y con alguna licencia otro {free:.1%}")
+    stanzas = [stanza for form, _, body in poems(text) if form == "Soneto" for stanza in body]
+    quatrains = [stanza for stanza in stanzas if len(stanza) == 4 and all(map(str.strip, stanza))]
+    if quatrains:
+        share = sum(map(quatrain_rhymes, quatrains)) / (4 * len(quatrains))
+        print(f"versos de cuarteto que riman con su pareja: {share:.1%} de {4 * len(quatrains)}")
+    print(f"palabras distintas: {len(set(words)) / len(words):.1%} de {len(words)}")
+    if source and source != text:
+        known = set(re.findall(r"\w+", source.lower()))
+        copy = longest_copy(text.split(), source.split())
+        print(f"palabras que existen en la fuente: {sum(w in known for w in words) / len(words):.1%}")
+        print(f"pasaje más largo copiado: {len(copy)} palabras, «{' '.join(copy[:20])}»")
+
+
+def review(text, every):
+    """Imprime las faltas de métrica y rima de cada poema de `text`; con `every`, cada verso."""
     total = bad = free = 0
     for form, title, stanzas in poems(text):
         faults, licences = check(form, stanzas)
@@ -241,9 +284,21 @@ if __name__ == "__main__":
         print(f"{'FALLA' if faults else 'bien '}  {form}: {title} ({count} versos, {licences} con licencia)")
         for verse, why in faults:
             print(f"       {verse!r}: {why}")
-        if "--all" in sys.argv:
-            for stanza in stanzas:
-                for v in stanza:
-                    s = scan(v)
-                    print(f"       {s.count:2d} [{s.low}-{s.high}] -{s.rhyme:8s} {s.assonance:3s} {v}")
+        for verse in [verse for stanza in stanzas for verse in stanza if every]:
+            s = scan(verse)
+            print(f"       {s.count:2d} [{s.low}-{s.high}] -{s.rhyme:8s} {s.assonance:3s} {verse}")
     print(f"{total} versos, {bad} faltas, {free} con licencia")
+
+
+if __name__ == "__main__":
+    options = argparse.ArgumentParser(description=__doc__,
+                                      formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("poems", nargs="?", help="un texto con su forma y su título en cada poema")
+    options.add_argument("--all", action="store_true", help="las sílabas de cada verso")
+    options.add_argument("--source", help="el texto con que se entrenó quien escribe lo que llega")
+    args = options.parse_args()
+    if args.poems:
+        review(open(args.poems, encoding="utf-8").read(), args.all)
+    else:
+        sys.stdin.reconfigure(encoding="utf-8")
+        report(sys.stdin.read(), args.source and open(args.source, encoding="utf-8").read())

@@ -11,6 +11,7 @@ import sys
 import unicodedata
 
 import pytest
+import odd_texts
 from conftest import ROOT, one_line_error, run_script, start
 
 SCRIPTS = sorted(path.name for path in ROOT.glob("*.py"))
@@ -154,6 +155,14 @@ def test_a_text_that_cannot_be_read_gets_one_line(run, tmp_path, name):
 def test_a_text_is_found_from_any_folder(lesson):
     for name in "pueblos.txt", "data/pueblos.txt", ROOT / "data" / "pueblos.txt":
         assert len(lesson("02_bigram.py", "--data", name, "--steps", 0)["lines"]) == 25_808
+
+
+@pytest.mark.parametrize("name", WITH_TEXT)
+def test_no_check_of_a_lesson_fails_on_an_odd_text(tmp_path, name):
+    """Una muestra; `python tests/odd_texts.py 3` los prueba todos."""
+    for seed, text in enumerate(("una letra, el 99 %", "líneas de una letra", "diez líneas de una letra",
+                                 "espacios, el 98 %", "emoji")):
+        assert odd_texts.fails(name, text, seed, tmp_path, "--steps", 0) is None
 
 
 # Los avisos, la última línea, la terminal y la tubería

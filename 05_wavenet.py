@@ -424,8 +424,8 @@ for label, learn, count in [("diez ventanas, una a una", one_by_one, 10),
 # %% 7. WaveNet
 # Tres piezas más, de los apartados «Gated Activation Units» y «Residual and Skip Connections». La
 # puerta (gate): tanh propone y una sigmoide decide cuánto pasa. La suma residual: cada capa corrige
-# lo que recibe, no lo rehace. Los atajos: la salida oye a todas las capas. BatchNorm,
-# desde aquí, la de PyTorch.
+# lo que recibe, no lo rehace. Los atajos: la salida oye a todas las capas. La puerta es lo que menos
+# da, y tarde: con DEMO_STEPS = 100 cuesta 0.014; con 200 gana 0.013 (medias de siete semillas).
 class WaveNet(nn.Module):
     """Capas causales con los saltos `dilations`: ids y comienzos (N,) -> notas (N, V)."""
 

@@ -1,6 +1,7 @@
 """05_wavenet.py: las capas contra PyTorch, el árbol y la convolución, el entrenamiento."""
 import functools
 import re
+from collections import Counter
 
 import pytest
 import torch
@@ -98,11 +99,10 @@ def test_batchnorm_is_torchs_and_the_trap_has_statistics_for_each_position(g, sh
         assert torch.allclose(a, b, atol=1e-5) and torch.allclose(*grads, atol=1e-5)
     assert torch.allclose(ours.running_mean, theirs.running_mean, atol=1e-5)
     assert torch.allclose(ours.running_var, theirs.running_var, atol=1e-4)
-    ours.eval(), theirs.eval()
-    assert torch.allclose(ours(x), theirs(x.reshape(-1, 5)).view(shape), atol=1e-4)
-    positions = x.reshape(shape[0], -1)                      # cada posición, otros cinco canales
-    assert torch.allclose(trap(x).reshape(shape[0], -1),
-                          F.batch_norm(positions, None, None, training=True), atol=1e-4)
+    assert torch.allclose(ours.eval()(x), theirs.eval()(x.reshape(-1, 5)).view(shape), atol=1e-4)
+    rows = x.reshape(shape[0], -1)                           # cada posición, otros cinco canales
+    alone = F.batch_norm(rows, None, None, training=True).view(shape)
+    assert torch.allclose(trap(x), alone, atol=1e-4)
     assert trap.running_mean.shape == shape[1:]
     with pytest.raises(ZeroDivisionError):                   # con un ejemplo no hay varianza
         g["BatchNorm1d"](5)(torch.ones(1, 5))
@@ -133,23 +133,25 @@ def test_wavenet_is_the_recursion_by_hand_and_sees_no_further(g, kind):
     other = ids.clone()
     other[2] = (ids[2] + 1) % g["V"]                         # la «l»: la ven ella y siete más
     assert (model(other, start) != got).any(1).nonzero()[:, 0].tolist() == list(range(2, 10))
-    model.dropout.p = 0.5                                    # sólo apaga mientras entrena
-    assert torch.equal(model(ids, start), got)
-    assert not torch.equal(model.train()(ids, start), model(ids, start))
+    drops = []                                               # dropout: tras cada capa, y al final
+    model.dropout.register_forward_hook(lambda *_: drops.append(1))
+    model(ids, start)
+    assert len(drops) == len(jumps) + 1
 
 
 def test_training_learns_and_its_checkpoint_is_the_contract(trained):
     folder, out, result, c = trained
     steps = re.findall(r"paso +(\d+)   val (\S+)", out)
     assert [int(step) for step, _ in steps] == [25, 50, 60]
-    assert steps[-1][1] == result["val"] and float(steps[0][1]) > float(result["val"])
+    letters = torch.tensor(list(Counter("\n".join(VILLAGES)).values()))
+    blind = torch.distributions.Categorical(letters).entropy()            # sin mirar el contexto
+    assert f"{c['val_loss']:.4f}" == steps[-1][1] == result["val"] and c["val_loss"] < blind
     assert (c["format"], c["model"], c["data"], c["step"]) == (1, "wavenet", "t.txt", 60)
     assert c["config"] == {"block_size": 8, "dilations": [1, 1, 1, 2, 2], "n_embd": 8, "n_hidden": 6,
                            "gated": True, "residual": True, "skip": True}
     shapes = {name: tuple(w.shape) for name, w in c["weights"].items()}
     assert shapes["conv.4.weight"] == (12, 16) and shapes["skip.4.weight"] == (16, 6)
     assert shapes["norm.0.running_var"] == (8,) and "mix.4.weight" not in shapes
-    assert all(w.dtype == torch.float32 for w in c["weights"].values())
     for name in "campo_receptivo", "tamano":
         assert (folder / "f" / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
 
@@ -163,19 +165,17 @@ def test_the_losses_are_those_of_the_whole_split_by_hand(trained, g):
     for name in "train", "val", "test":
         each = sum((surprises(line) for line in g[name]), [])
         assert abs(sum(each) / len(each) - float(result[name])) < 1e-4
-    assert abs(c["val_loss"] - float(result["val"])) < 1e-4
 
 
 def test_constants_that_do_not_fit_get_one_line(run, tmp_path):
     (tmp_path / "t.txt").write_text("\n".join(VILLAGES), "utf-8")
     one_line_error(run(SCRIPT, *TINY, "--block_size", 6), "potencia de 2")
     one_line_error(run(SCRIPT, *TINY, "--block_size", 16), "DILATIONS", "= 15")
-    one_line_error(run(SCRIPT, *TINY, "--dilations", "1 2 x"), "DILATIONS", "= 7")
 
 
 @pytest.mark.parametrize("text", ["a\n" * 10, "ja\n" * 9 + "j", "字" * 3000 + "\n語" * 12,
                                   "سلام\nعليكم\n" * 6, "9" * 99 + "\n" + "8\n" * 11],
-                         ids=["una letra", "todas iguales", "larga", "derecha a izquierda", "cifras"])
+                         ids=["una letra", "casi iguales", "larga", "árabe", "cifras"])
 def test_odd_texts_and_constants_pass_every_check_and_train(lesson, tmp_path, text):
     (tmp_path / "t.txt").write_text(text, "utf-8")
     g = lesson(SCRIPT, *TINY, "--steps", 2, "--batch_size", 1, "--seed", 3, "--demo_steps", 1,

@@ -106,11 +106,12 @@ class FlattenConsecutive(nn.Module):
         return x.reshape(B, T // self.n, self.n * C)
 
 x = torch.arange(8).view(1, 8, 1)                            # (B, T, C) un número por posición
-print("\n1. ocho posiciones, de dos en dos:")
+print("1. ocho posiciones, de dos en dos:")
 for _ in range(3):
     x = FlattenConsecutive(2)(x)
     print(f"   {tuple(x.shape)}   {x[0].tolist()}")
 assert torch.equal(x, torch.arange(8).view(1, 1, 8))         # como si se juntaran de golpe
+print()
 
 
 # %% Las líneas, en tres partes
@@ -372,7 +373,7 @@ for d in (1, 2, 4):
 
 felt = torch.zeros(T, T)                                     # salida, entrada
 for t, z in enumerate(slide(tree[1:], h, zeros)):
-    grad, = torch.autograd.grad(z.square().sum(), h, retain_graph=True)
+    grad = torch.autograd.grad(z.square().sum(), h, retain_graph=True)[0]
     felt[t] = grad.norm(dim=1)
 assert felt.triu(1).sum() == 0                               # nada del futuro
 assert felt.tril(-BLOCK_SIZE).sum() == 0                     # ni más allá de BLOCK_SIZE
@@ -391,7 +392,8 @@ if PLOT:
 
 # %% 6. Una pasada por línea
 # Ventana a ventana, cada predicción rehace BLOCK_SIZE - 1 productos; en la convolución, uno por
-# piso. La pérdida y el gradiente son los mismos, y eso es lo que vale el árbol.
+# piso. Con las medias de BatchNorm guardadas, la pérdida y el gradiente son los mismos: eso es lo
+# que vale el árbol.
 def gradients(logits, y):
     """La pérdida, y su gradiente en cada parámetro de `tree`: una lista."""
     loss = F.cross_entropy(logits, y)
@@ -424,8 +426,8 @@ for label, learn, count in [("diez ventanas, una a una", one_by_one, 10),
 # %% 7. WaveNet
 # Tres piezas más, de los apartados «Gated Activation Units» y «Residual and Skip Connections». La
 # puerta (gate): tanh propone y una sigmoide decide cuánto pasa. La suma residual: cada capa corrige
-# lo que recibe, no lo rehace. Los atajos: la salida oye a todas las capas. La puerta es lo que menos
-# da, y tarde: con DEMO_STEPS = 100 cuesta 0.014; con 200 gana 0.013 (medias de siete semillas).
+# lo que recibe, no lo rehace. Los atajos: la salida oye a todas. Lo que menos da, y tarde, es la
+# puerta: con DEMO_STEPS = 100 cuesta 0.014; con 200 gana 0.013 (medias de siete semillas).
 class WaveNet(nn.Module):
     """Capas causales con los saltos `dilations`: ids y comienzos (N,) -> notas (N, V)."""
 

@@ -209,13 +209,13 @@ for row in noisy:
     row[rng.permutation(64)[:12]] *= -1
 recalled = settle(noisy, W)
 right = (recalled == np.tile(letters, (25, 1))).all(1).sum()
-false = np.array([-letters[0], np.sign(letters[:3].sum(0))])
-assert (settle(false, W) == false).all()                     # dos valles que nadie guardó
+spurious = np.array([-letters[0], np.sign(letters[:3].sum(0))])
+assert (settle(spurious, W) == spurious).all()               # dos valles que nadie guardó
 print(f"   con 12 píxeles de 64 cambiados recuerda {right} de 100: cuatro, antes y después, y dos\n"
       "   recuerdos falsos (spurious states), un negativo y una mezcla de tres letras")
 show(noisy[:4])
 show(recalled[:4])
-show(false)
+show(spurious)
 # ¿Cuántos caben? Con patrones al azar y N grande, 0.138 por unidad; después todo se hunde (Amit,
 # Gutfreund y Sompolinsky, «Storing Infinite Numbers of Patterns in a Spin-Glass Model», 1985).
 for load in (0.05, 0.10, 0.13, 0.16, 0.20):
@@ -225,6 +225,7 @@ for load in (0.05, 0.10, 0.13, 0.16, 0.20):
 if PLOT:
     import matplotlib.pyplot as plt                          # pip install matplotlib
     Path(PLOT).mkdir(parents=True, exist_ok=True)
+    plt.figure(figsize=(6, 3))
     for k, s in enumerate([*noisy[:4], *recalled[:4]], 1):
         plt.subplot(2, 4, k)
         plt.imshow(s.reshape(8, 8))
@@ -376,11 +377,10 @@ for step in range(STEPS):
     dream_h = up(dream_v, *first)
     learn(v, h, dream_v, dream_h, LEARNING_RATE * (1 - step / STEPS), *first)
 margin = free_energy(mixed, *first) - free_energy(own, *first)               # (n,)
-print(f"   RBM de {L} x {V} + {N_HIDDEN} unidades: aprende {len(data)} nombres. De otros "
-      f"{len(own)}, el {(margin > 0).mean():.1%}\n   tiene menos energía libre que con sus letras barajadas")
+print(f"   RBM de {L} x {V} + {N_HIDDEN}: con {len(data)} nombres aprendidos, de otros {len(own)}\n"
+      f"   el {(margin > 0).mean():.1%} tiene menos energía libre que con sus letras barajadas")
 for row in first[0].T[:3]:                                   # (L*V,) los pesos de una oculta
-    eager = np.argsort(-data @ row)[:6]
-    print("   una oculta prefiere", spell(data[eager]))
+    print("   una oculta prefiere", spell(data[np.argsort(-data @ row)[:6]]))
 print("   sueña", spell(dreams(8, *first)))
 # Lo que no pudo: ir más hondo. Sus ocultas tienen un orden propio que ella no modela.
 

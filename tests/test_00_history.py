@@ -57,6 +57,7 @@ def test_hopfield_energy_and_rest_match_plain_loops(g, n):
     before, end = s.copy(), g["settle"](s, W)
     assert np.allclose(g["energy"](s, W), plain) and (g["energy"](end, W) <= plain).all()
     assert (s == before).all() and (end * (end @ W) >= 0).all()      # copia; y nadie quiere cambiar
+    assert g["settle"](s, 0 * W).tolist() == s.tolist()      # un empate no cambia nada
 
 
 def test_hopfield_recalls_the_drawing_and_forgets_when_full(g):

@@ -141,7 +141,7 @@ def perceptron(x, y, passes):
 x = np.c_[states(2), np.ones(4, int)]                        # (4, 3) el 1 es para el sesgo
 xor = np.array([-1, 1, 1, -1])
 history = perceptron(x, xor, passes=2)                       # síguelo a lápiz
-assert np.array_equal(history[:4], history[4:])
+assert np.array_equal(history[:4], history[4:])              # no para: no hay pesos que sirvan
 print("\n3. Perceptrón: XOR lo lleva a", *history[:4], "y vuelta a empezar")
 errors = []
 for y in states(4):                                          # las 16 tablas de dos entradas

@@ -19,8 +19,7 @@ from hypothesis import given, settings, strategies as st
 LESSON = "04_batchnorm.py"
 TINY = "--n_embd 6 --n_hidden 12 --n_layer 2 --batch_size 64".split()
 LINES = (ROOT / "data" / "pueblos.txt").read_text("utf-8").split("\n")[:-1:60]         # 431 pueblos
-NAMES = [p for p in (ROOT / "data" / "names.txt", ROOT.parent / "shared" / "data" / "names.txt")
-         if p.is_file()]
+NAMES = [p for p in (ROOT / "data", ROOT.parent / "shared" / "data") if (p / "names.txt").is_file()]
 SHAPES = (5, 3), (6, 4), (4,), (4,), (4, 5), (5,)            # C, W1, gain, bias, W2, b2
 
 
@@ -51,8 +50,7 @@ def torch_net(V, n_layer, weights):
         layers += [nn.Linear(12 if k else 18, 12, bias=False), nn.BatchNorm1d(12), nn.Tanh()]
     net = nn.Sequential(*layers, nn.Linear(12, V))
     lacking = net.load_state_dict(weights, strict=False)     # sólo puede faltar lo que no se usa
-    assert not lacking.unexpected_keys
-    assert all(key.endswith("num_batches_tracked") for key in lacking.missing_keys)
+    assert lacking.unexpected_keys == [] and "weight" not in "".join(lacking.missing_keys)
     return net
 
 
@@ -121,12 +119,6 @@ def test_gain_scales_hidden_layers_and_norm_can_be_left_out(g):
     for i, j, gain in (2, 2, 3), (5, 4, 3), (8, 6, 1):       # sin las capas 3 y 6
         assert torch.allclose(gain * one[i].weight, three[j].weight)
     assert len(three) == 7 and one[2].bias is None and three[2].bias is not None
-    assert abs(g.Linear(400, 300).weight.std().item() * 20 - 1) < 0.02       # 1 / √fan_in
-
-
-def test_the_product_of_two_by_two_is_that_of_the_pencil(g):
-    assert g.dX.tolist() == [[5, 7], [10 * 5 + 100 * 6, 10 * 7 + 100 * 8]]
-    assert g.dW.tolist() == [[1 + 3 * 10, 3 * 100], [2 + 4 * 10, 4 * 100]]
 
 
 @settings(max_examples=25, deadline=None)
@@ -167,8 +159,7 @@ def test_dissect_measures_what_it_says(g):
     assert g.bars(torch.tensor([-2.0, 2.0]), 2) == "█" + "▁" * 22 + "█"
 
 
-def test_what_is_kept_is_calibrated_on_the_whole_training_text(g):
-    """Como xs cabe en un lote, lo anotado son su media y su varianza, con los pesos del final."""
+def test_what_is_kept_is_calibrated_on_the_whole_training_text(g):           # cabe en un lote
     x = g.xs
     for layer in g.net.eval():
         if isinstance(layer, g.BatchNorm1d):
@@ -179,8 +170,7 @@ def test_what_is_kept_is_calibrated_on_the_whole_training_text(g):
 
 def test_checkpoint_keeps_the_contract_and_its_losses_are_right(g):
     c = torch.load(g.tmp / "ckpt_batchnorm.pt", weights_only=True)
-    assert set(c) == {"format", "model", "config", "chars", "weights", "data", "step", "train_loss",
-                      "val_loss"}
+    assert " ".join(c) == "format model config chars weights data step train_loss val_loss"
     assert (c["format"], c["model"], c["data"], c["step"]) == (1, "batchnorm", "p.txt", 60)
     assert c["config"] == {"block_size": 3, "n_embd": 6, "n_hidden": 12, "n_layer": 2}
     assert all(w.dtype == torch.float32 and not w.requires_grad for w in c["weights"].values())
@@ -193,18 +183,27 @@ def test_checkpoint_keeps_the_contract_and_its_losses_are_right(g):
     assert c["val_loss"] < math.log(len(c["chars"])) - 0.6   # ha aprendido
     assert re.findall(r"paso +(\d+) ", g.said) == ["25", "50", "60"]
     assert math.isclose(g.optimizer.param_groups[0]["lr"], 0.02 / 51)        # tras 9, baja hasta 0
+    torch.manual_seed(0)
+    said, row = g.write(), "\n\n\n"
+    torch.manual_seed(0)
+    while len(row) < 63 and "\n" not in row[3:]:
+        x = torch.tensor([[g.chars.index(char) for char in row[-3:]]])
+        row += g.chars[torch.multinomial(model(x).softmax(1), 1)]
+    assert said == row.strip()
 
 
 def test_same_seed_same_weights_and_another_seed_others(lesson, tmp_path):
     (tmp_path / "diez.txt").write_text("\n".join("abcdefghij"), "utf-8")     # menos de 32 ventanas
-    a, b, c = (lesson(LESSON, *TINY, "--data", "diez.txt", "--steps", 2, "--seed", seed)["net"]
+    a, b, c = (lesson(LESSON, *TINY, "--data", "diez.txt", "--steps", 2, "--seed", seed)
                for seed in (5, 5, 6))
-    assert all(torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters()))
-    assert not torch.equal(a[0].weight, c[0].weight)
+    assert all(torch.equal(p, q) for p, q in zip(a["net"].parameters(), b["net"].parameters()))
+    assert not torch.equal(a["net"][0].weight, c["net"][0].weight)
+    assert math.isclose(a["group"]["lr"], 0.008 * 2 / 101)   # el paso 2 de una subida de 100
 
 
 @pytest.mark.skipif(not NAMES, reason="falta names.txt: python data/prepare.py names")
-def test_names_has_the_split_of_the_field(lesson):
-    g = lesson(LESSON, *TINY, "--steps", 0, "--data", NAMES[0])
+def test_names_has_the_split_of_the_field_and_is_calibrated_in_many_batches(lesson):
+    g = lesson(LESSON, *TINY, "--steps", 2, "--data", NAMES[0] / "names.txt")
     sizes = [len(g["windows"](g[part], 3)[1]) for part in ("train", "val", "test")]
     assert (*sizes, g["V"]) == (182_625, 22_655, 22_866, 27)
+    assert torch.allclose(g["net"][3].running_mean, g["net"][:3](g["xs"]).mean(0), atol=1e-3)

@@ -92,7 +92,7 @@ fused = F.cross_entropy(large, torch.tensor(0))
 assert surprise(large, 0).isnan()
 assert torch.isclose(plain, fused)
 assert torch.isclose(rescued, fused)
-print(f"1. sorpresa {plain:.4f}; con 100 más, {surprise(large, 0):.4f}; sin la mayor {rescued:.4f}\n")
+print(f"1. sorpresa {plain:.4f}; más 100, {surprise(large, 0):.4f}; menos la mayor {rescued:.4f}\n")
 
 # %% Las líneas, en tres partes
 # Un ejemplo por línea. «\n» es la frontera: dice a la vez dónde acaba uno y dónde empieza el otro.
@@ -312,8 +312,8 @@ if STEPS:
 # El primer paso de AdamW mueve cada peso la tasa entera, diga lo que diga un solo lote: si es alta,
 # la red se rompe al nacer. Por eso se calienta (warm-up); Ma y Yarats, «On the Adequacy of Untuned
 # Warmup» (2021), aconsejan 2 / (1 - BETA2) pasos: aquí, 200. Y a tasa fija los últimos pasos aún
-# tiemblan con cada lote: por eso se enfría (decay) hasta cero. Con la tasa hallada, una red tan
-# corta no pide calentar; con diez veces más, sí.
+# tiemblan con cada lote: por eso se enfría (decay) hasta cero. A una red tan corta, con la tasa
+# hallada, calentar no le hace falta; con diez veces más, se ahorra el golpe de la última columna.
 def schedule(steps, warmup):
     """Tasa de cada paso: sube `warmup` pasos y baja en línea recta hasta cero."""
     rates = []

@@ -156,8 +156,8 @@ for x, y in zip(X[:6], Y[:6]):
 # %% 3. La red, con tensores a la vista
 # Cada carácter tiene un vector aprendido (embedding): su fila en la tabla C. Los del contexto, uno
 # tras otro, pasan por una capa oculta (hidden layer) con tanh, y salen V notas: Bengio et al., «A
-# Neural Probabilistic Language Model» (2003), ecuación 1 con W = 0. A dos letras que se usan igual
-# conviene darles vectores cercanos: lo que se aprende con una sirve para la otra (celda 11).
+# Neural Probabilistic Language Model» (2003), y = b + Wx + U tanh(d + Hx), aquí con W = 0. A dos
+# letras que se usan igual conviene darles vectores cercanos: lo aprendido con una vale para la otra.
 def new_weights(n_embd, n_hidden):
     """Pesos al azar de una red nueva, por su nombre; el porqué de la escala, en la lección 04."""
     fan = BLOCK_SIZE * n_embd                                # números que entran en la capa oculta
@@ -227,9 +227,9 @@ for size in (1, 8, 32, 128, 512):
 # %% 6. AdamW, a mano
 # Cada peso lleva dos medias que olvidan despacio: la de su gradiente y la de su cuadrado. Se anda
 # la primera partida por la raíz de la segunda: no importa si el gradiente es grande, sino si se
-# repite. Nacen en cero: en el paso t sólo llevan 1 - beta**t de lo suyo, y se divide por eso. Y
-# cada peso encoge un poco aparte, diga lo que diga el gradiente. Kingma y Ba, «Adam» (2015),
-# algoritmo 1; Loshchilov y Hutter, «Decoupled Weight Decay Regularization» (2019), algoritmo 2.
+# repite. Nacen en cero: en el paso t sólo llevan 1 - beta**t de lo suyo, y se divide por eso. Es
+# Adam: Kingma y Ba (2015), algoritmo 1. La W es que cada peso encoge aparte, diga lo que diga el
+# gradiente: Loshchilov y Hutter, «Decoupled Weight Decay Regularization» (2019).
 BETA1, BETA2 = 0.9, 0.99
 
 def adamw(weight, g, mean, square, t, rate):

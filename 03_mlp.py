@@ -157,7 +157,7 @@ for x, y in zip(X[:6], Y[:6]):
 # Cada carácter tiene un vector aprendido (embedding): su fila en la tabla C. Los del contexto, uno
 # tras otro, pasan por una capa oculta (hidden layer) con tanh, y salen V notas: Bengio et al., «A
 # Neural Probabilistic Language Model» (2003), y = b + Wx + U tanh(d + Hx), aquí con W = 0. A dos
-# letras que se usan igual conviene darles vectores cercanos: lo aprendido con una vale para la otra.
+# letras que se usan igual conviene darles vectores cercanos: lo que enseña una vale para la otra.
 def new_weights(n_embd, n_hidden):
     """Pesos al azar de una red nueva, por su nombre; el porqué de la escala, en la lección 04."""
     fan = BLOCK_SIZE * n_embd                                # números que entran en la capa oculta

@@ -75,8 +75,8 @@ for temperature, top_k, percent in [(1, 0, [67, 24, 9]),     # tres notas: 2, 1 
 
 if not 0 < TEMPERATURE < math.inf:
     sys.exit(f"error: TEMPERATURE debe ser un número positivo, no {TEMPERATURE}")
-if min(LENGTH, NUM) < 1 or TOP_K < 0:
-    sys.exit("error: LENGTH y NUM deben ser 1 o más, y TOP_K 0 o más")
+if min(LENGTH, NUM) < 1:
+    sys.exit("error: LENGTH y NUM deben ser 1 o más")
 
 
 # %% 2. Los modelos de una línea: bigrama, MLP y BatchNorm
@@ -207,8 +207,7 @@ def attention(w, c, block, x, turn, memory):
     qkv = qkv.view(K, m, 3, -1, d).permute(2, 0, 3, 1, 4)                         # (3, K, H, m, d)
     if c["rotary"]:
         qkv[:2] = rotate(F.rms_norm(qkv[:2], (d,)), turn)
-    q = qkv[0]                                                                    # (K, H, m, d)
-    kv = qkv[1:]                                                                  # (2, K, H, m, d)
+    q, kv = qkv[0], qkv[1:]                                  # (K, H, m, d), (2, K, H, m, d)
     if block in memory:
         kv = torch.cat([memory[block], kv], dim=3)                                # (2, K, H, n, d)
     memory[block] = kv
@@ -247,7 +246,7 @@ def gpt(w, c, ids, memory):
     x = F.embedding(window[:, first:], w["token.weight"])                         # (K, m, C)
     turn = None
     if c["rotary"]:
-        turn = rotation(first, n, c["n_embd"] // c["n_head"])
+        turn = rotation(first, n, x.size(-1) // c["n_head"])
     else:
         x = x + w["position.weight"][first:n]
     if c["ngrams"]:
@@ -268,6 +267,8 @@ def gpt(w, c, ids, memory):
 # azar que llena la ventana y pasa de ella, con memoria y sin ella.
 MODELS = {"bigram": bigram, "mlp": mlp, "batchnorm": batchnorm, "wavenet": wavenet, "gpt": gpt}
 warnings.simplefilter("ignore")                              # torch avisa de ficheros raros
+if not Path(CKPT).is_file():
+    sys.exit(f"error: no hay ningún fichero «{CKPT}». Lo escriben las lecciones: python 06_gpt.py")
 try:
     checkpoint = torch.load(CKPT, "cpu", weights_only=True)
     forward = MODELS[checkpoint["model"]]
@@ -283,8 +284,6 @@ try:
     for n in (T, T + 1, T + 2):
         cached = forward(w, c, text[:, :n], memory)                               # (1, V)
         assert torch.allclose(cached, forward(w, c, text[:, :n], {}), atol=0.01)
-except OSError:
-    sys.exit(f"error: no puedo leer «{CKPT}». Lo escriben las lecciones: python 06_gpt.py")
 except Exception as e:                                       # hay mil maneras de estar dañado
     sys.exit(f"error: «{CKPT}» está dañado, o no es un modelo de este curso ({type(e).__name__})")
 

@@ -1,4 +1,4 @@
-"""01_micrograd.py: `Value` contra PyTorch, lo que espera quien usó micrograd, y cada celda por dentro."""
+"""01_micrograd.py: `Value` contra PyTorch, las costumbres de micrograd y cada celda por dentro."""
 import contextlib
 import gc
 import io
@@ -32,8 +32,8 @@ def tensors(numbers):
     return [torch.tensor(float(n), dtype=torch.float64, requires_grad=True) for n in numbers]
 
 
-def close(a, b, tolerance=1e-9):
-    return np.allclose(a, b, rtol=tolerance, atol=tolerance)
+def close(a, b):
+    return np.allclose(a, b, rtol=1e-9, atol=1e-9)
 
 
 OPS = {"+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a * b,
@@ -46,22 +46,20 @@ OPS = {"+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a * b
 
 @pytest.mark.parametrize("op", OPS)
 def test_each_operation_is_torchs(g, op):
+    def f(a, b):
+        return OPS[op](a, b) + 0 * a + 0 * b                 # que los dos tengan gradiente
     for numbers in (0.7, 1.9), (2.5, -0.4), (0.1, 0.1):
-        def f(a, b):
-            return OPS[op](a, b) + 0 * a + 0 * b             # que los dos tengan gradiente
         ours = g["gradients"](f, [g["Value"](n) for n in numbers])
-        assert close(ours, g["gradients"](f, tensors(numbers)), 1e-12)
+        assert close(ours, g["gradients"](f, tensors(numbers)))
 
 
-SAFE = "+ - * neg tanh sigmoid relu 2+a 2-a".split()
-steps = st.tuples(st.sampled_from(SAFE), st.integers(0, 99), st.integers(0, 99))
+SAFE = st.sampled_from("+ - * neg tanh sigmoid relu 2+a 2-a".split())
 
 
 @settings(max_examples=100, deadline=None)
-@given(program=st.lists(steps, min_size=1, max_size=10),
-       numbers=st.lists(st.floats(-3, 3), min_size=1, max_size=3))
+@given(st.lists(st.tuples(SAFE, st.integers(0, 99), st.integers(0, 99)), min_size=1, max_size=10),
+       st.lists(st.floats(-3, 3), min_size=1, max_size=3))
 def test_any_expression_gone_back_over_twice_is_torchs(g, program, numbers):
-    """Nodos compartidos, dos pérdidas y las hojas a medio acumular: como con retain_graph."""
     def losses(nodes):
         for op, i, j in program:
             nodes.append(OPS[op](nodes[i % len(nodes)], nodes[j % len(nodes)]))
@@ -74,7 +72,7 @@ def test_any_expression_gone_back_over_twice_is_torchs(g, program, numbers):
         b.backward(retain_graph=True)
         order = {v: i for i, v in enumerate(a.topological())}
         assert all(order[v] < order[child] for v in order for child in v._prev)
-    assert close([u.grad for u in ours], [float(v.grad or 0) for v in theirs], 1e-8)
+    assert close([u.grad for u in ours], [float(v.grad or 0) for v in theirs])
 
 
 def test_leaves_accumulate_and_inner_nodes_start_afresh(g):
@@ -94,13 +92,9 @@ def test_leaves_accumulate_and_inner_nodes_start_afresh(g):
 def test_habits_of_micrograd_work(g):
     Value = g["Value"]
     a, b = Value(-4.0, label="a"), Value(2.0)
-    assert (a.label, a.data, a.grad, set(a._prev), a._op) == ("a", -4.0, 0, set(), "")
-    assert repr(Value(2)) == "Value(data=2, grad=0)"
-    c = a * b
-    c.label = "c"
-    assert set(c._prev) == {a, b} and (a + b)._op == "+" and c._op == "*" and (a ** 2)._op == "**2"
-    assert a.relu()._op == "ReLU" and Value(5.0, (a, b), "mía")._prev == (a, b)
-    assert sum([a, b]).data == -2.0
+    assert (a.label, len(a._prev), a._op, repr(b)) == ("a", 0, "", "Value(data=2.0, grad=0)")
+    assert [v._op for v in (a + b, a * b, a ** 2, a.relu())] == ["+", "*", "**2", "ReLU"]
+    assert set((a * b)._prev) == {a, b} and sum([a, b]).data == -2.0
     model = g["MLP"](3, [4, 4, 1])
     assert len(model.parameters()) == 41 and isinstance(model([1.0, -2.0, 3.0]), Value)
     for part in model, model.layers[0], model.layers[0].neurons[0]:
@@ -118,24 +112,17 @@ def test_numpy_numbers_work_as_operands(g):
         (two ** a + a ** two).backward()
         assert close(a.grad, 8 * math.log(2) + 6)
     for n in 0, 0.5, 1, 2:                                   # y las potencias de cero
-        ours, [theirs] = g["Value"](0.0), tensors([0])
-        (ours ** n).backward()
-        (theirs ** n).backward()
-        assert ours.grad == theirs.grad, n
+        power, zero = (lambda a: a ** n), g["Value"](0.0)
+        assert g["gradients"](power, [zero]) == g["gradients"](power, tensors([0]))
 
 
 def test_misuse_is_an_error(g):
-    Value = g["Value"]
-    for f in (lambda: Value(0.0).log(), lambda: (-2) ** Value(3.0)):
-        with pytest.raises(ValueError, match="logaritmo"):
+    Value, neuron = g["Value"], g["Neuron"](2)
+    for error, f in [("logaritmo", lambda: Value(0.0).log()), ("real", lambda: Value(-2.0) ** 0.5),
+                     ("logaritmo", lambda: (-2) ** Value(3.0)),
+                     ("longer", lambda: neuron([1, 2, 3])), ("shorter", lambda: neuron([1]))]:
+        with pytest.raises(ValueError, match=error):
             f()
-    with pytest.raises(ValueError, match="no es un número real"):
-        Value(-2.0) ** 0.5
-    with pytest.raises(ZeroDivisionError):
-        1 / Value(0.0)
-    for inputs in [1.0, 2.0, 3.0], [1.0]:
-        with pytest.raises(ValueError):
-            g["Neuron"](2)(inputs)
 
 
 def test_a_long_chain_runs_and_nothing_stays_alive_without_the_collector(g):
@@ -146,24 +133,21 @@ def test_a_long_chain_runs_and_nothing_stays_alive_without_the_collector(g):
         v = v + x
     v.backward()
     assert x.grad == v.data == 100_001
-    assert len(gc.get_objects()) > before + 100_000
     v = None
-    after = len(gc.get_objects())
+    assert len(gc.get_objects()) - before < 1000
     gc.enable()
-    assert after < before + 1000
 
 
 def test_the_drawing_names_each_node_once(g, capsys):
     a, s = g["Value"](2.0, label="a"), g["Value"](-3.0, label="s")
-    (s + s * a).backward()
     g["draw"](s + s * a, set())
-    assert [line.split()[:4] for line in capsys.readouterr().out.split("\n")[:-1]] == [
-        ["+", "data", "-9.0000", "grad"], ["s", "data", "-3.0000", "grad"],
-        ["*", "data", "-6.0000", "grad"], ["s", "(el", "de", "arriba)"], ["a", "data", "2.0000", "grad"]]
+    lines = capsys.readouterr().out.split("\n")[:-1]
+    names = [(line.split()[0], "arriba" in line) for line in lines]
+    assert names == [("+", False), ("s", False), ("*", False), ("s", True), ("a", False)]
 
 
 def reference(g, params):
-    """Pérdida de las dos lunas y su gradiente, por PyTorch, con `params` en el orden de micrograd."""
+    """Pérdida de las dos lunas y su gradiente, por PyTorch; `params`, en el orden de micrograd."""
     flat = torch.tensor(params, dtype=torch.float64, requires_grad=True)
     h, at, n_hidden = g["X"], 0, g["N_HIDDEN"]
     for n_in, n_out in (2, n_hidden), (n_hidden, n_hidden), (n_hidden, 1):
@@ -188,29 +172,27 @@ def test_descend_is_an_independent_descent(g, kind):
 
 
 def test_training_learns_and_prints_what_happened(g):
-    out = g["out"]
     assert g["losses"][-1] < 0.5 * g["losses"][0] and len(g["losses"]) == 25
-    shown = re.findall(r"paso +(\d+)   pérdida ([\d.]+)   aciertos (\d+) de 100", out)
+    shown = re.findall(r"paso +(\d+)   pérdida ([\d.]+)   aciertos (\d+) de 100", g["out"])
     assert [int(s[0]) for s in shown] == [1, 10, 20, 25]
     assert all(float(loss) == round(g["losses"][int(step) - 1], 4) for step, loss, _ in shown)
-    signs = [g["model"](x).data > 0 for x in g["X"].tolist()]
-    assert int(shown[-1][2]) == sum(sign == (t > 0) for sign, t in zip(signs, g["y"])) > 85
-    drawn = re.findall(r"^   ([▒·xo]{73})$", out, re.M)
-    assert len(drawn) == 23 and 40 < sum(row.count("x") + row.count("o") for row in drawn) <= 100
+    hits = sum(g["model"](x).data * t > 0 for x, t in zip(g["X"].tolist(), g["y"]))
+    assert int(shown[-1][2]) == hits > 85
+    drawn = re.findall(r"^   ([▒·xo]{73})$", g["out"], re.M)
+    assert len(drawn) == 23 and 40 < sum(char in "xo" for char in "".join(drawn)) <= 100
     for i, j in itertools.product(range(0, 23, 3), range(0, 73, 9)):
         side = g["model"]([-1.5 + j * 4 / 72, 1.5 - i / 9]).data
         assert drawn[i][j] in ("▒xo" if side > 0 else "·xo")
-    sse = [float(n) for n in re.findall(r"^   (?:una|nueve).* (\S+)$", out, re.M)]
+    sse = [float(n) for n in re.findall(r"^   (?:una|nueve).* (\S+)$", g["out"], re.M)]
     assert sse[0] == 4 and sse[1] < 0.1 and not sse[2] < 1e6  # recta; con capa oculta; tasa enorme
-    assert float(re.search(r"se separan (\S+)", out)[1]) < 1e-9
+    assert float(re.search(r"se separan (\S+)", g["out"])[1]) < 1e-9
 
 
 def test_moons_are_two_half_circles_and_any_seed_passes_every_check():
     g = run_inside("--noise", 0, "--steps", 1, "--n_hidden", 1, "--seed", -7)
-    upper, lower = g["X"][:50], g["X"][50:]
+    upper, lower = g["X"][:50], g["X"][50:] - torch.tensor([1, 0.5])
     assert close(upper.norm(dim=1), 1) and upper[:, 1].min() > -1e-12
-    assert close((lower - torch.tensor([1, 0.5])).norm(dim=1), 1) and lower[:, 1].max() < 0.5 + 1e-12
-    assert (g["y"] == torch.tensor([-1, 1]).repeat_interleave(50)).all() and gc.isenabled()
+    assert close(lower.norm(dim=1), 1) and lower[:, 1].max() < 1e-12 and gc.isenabled()
 
 
 def test_bad_constants_and_a_loss_that_explodes_are_one_line(run):

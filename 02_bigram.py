@@ -413,7 +413,7 @@ else:
 
 # %% Experimentos: predice antes de mirar
 # - LEARNING_RATE = 8: ¿llega antes al límite? No: oscila, y le faltan 0.0446 en vez de 0.0029.
-# - STEPS = 20000: ¿y con diez veces más pasos? Le faltan 0.0003. ¿Y en validación? Sigue peor que la
-#   tabla suavizada: 2.3522 y 2.3508.
+# - STEPS = 20000: ¿y con diez veces más pasos? Le faltan 0.0003. ¿Y en validación? Sigue peor que
+#   la tabla suavizada: 2.3522 y 2.3508.
 # - SMOOTHING = 1: ¿dirán aún lo mismo? Menos: 569 textos iguales de mil, en vez de 828.
 # - DATA = "poesia.txt": ¿sorprende más un verso que un pueblo? Casi nada: val 2.3603 y 2.3508.

@@ -18,7 +18,7 @@ SCRIPTS = sorted(path.name for path in ROOT.glob("*.py"))
 LESSONS = [name for name in SCRIPTS if name[0] == "0"]
 WITH_TEXT = [name for name in LESSONS if name != "01_micrograd.py"]
 TRAINED = [name for name in LESSONS if name >= "02"]
-LINES = "\n".join(f"{a}{b}ña {c}o" for a in "bcdfgl" for b in "aeiou" for c in ("mar", "río", "luz"))
+LINES = "\n".join(f"{a}{b}ña {c}" for a in "bcdfgl" for b in "aeiou" for c in ("mar", "río", "luz"))
 SMALL = {  # lo bastante pequeño para entrenar en un instante
     "02_bigram.py": [], "03_mlp.py": ["--n_embd", 4, "--n_hidden", 8],
     "04_batchnorm.py": ["--n_embd", 4, "--n_hidden", 8],

@@ -92,8 +92,7 @@ scores = torch.zeros(T, T).masked_fill(past == 0, -math.inf)
 weights = F.softmax(scores, dim=-1)                          # (T, T) cada fila suma 1
 assert torch.allclose(loops, product, atol=1e-5)
 assert torch.allclose(loops, weights @ x, atol=1e-5)
-print("1. bucles, matriz y softmax dan la misma media; pesos de los tres primeros puestos:")
-print(weights[:3, :3])
+print(f"1. bucles, matriz y softmax dan la misma media; los primeros pesos:\n{weights[:3, :3]}")
 
 # %% 2. Quién es y dónde está
 # Cada carácter tiene un vector aprendido (token embedding) y cada puesto otro (position embedding).
@@ -149,9 +148,8 @@ changed[0, 5] += 1                                           # otra letra en el 
 before, after = attention(x, x, x), attention(changed, changed, changed)        # (B, T, C)
 assert torch.allclose(before, F.scaled_dot_product_attention(x, x, x, is_causal=True), atol=1e-5)
 moved = (after - before).norm(dim=2)                                            # (B, T)
-assert (moved[1:] == 0).all() and (moved[0, :5] == 0).all()  # ni otros textos ni lo de antes
-print("\n4. igual que la de PyTorch; si cambia el puesto 5 de 8, lo que ve cada uno cambia:")
-print("  ", *[f"{change:.2f}" for change in moved[0]])
+assert moved[1:].sum() == 0 == moved[0, :5].sum()            # ni otros textos ni puestos de antes
+print("\n4. si cambia el puesto 5, cada uno ve otra cosa en:", *[f"{m:.2f}" for m in moved[0]])
 
 # Por qué se divide por sqrt(d): d productos de varianza 1 suman varianza d, y con notas tan
 # dispares el softmax se queda con un solo puesto y ya no aprende.
@@ -167,7 +165,6 @@ assert abs(scores.var() - 1) < 0.1
 # aquí sin sesgo (bias), y la atención es la de PyTorch, que no llega a escribir todas las notas.
 class MultiHeadAttention(nn.Module):
     """`n_head` cabezas en paralelo y la mezcla: (B, T, C) -> (B, T, C)."""
-
     def __init__(self, n_embd, n_head):
         super().__init__()
         self.n_head = n_head
@@ -250,8 +247,6 @@ assert torch.allclose(scores[1:, 1:], scores[:-1, :-1], atol=1e-4 * C)
 # Antes de girar se deja a todas con el mismo tamaño, y ninguna nota puede dispararse: Henry et al.,
 # «Query-Key Normalization for Transformers» (2020).
 class RotaryAttention(MultiHeadAttention):
-    """La atención de antes, con preguntas y claves normalizadas y giradas."""
-
     def split(self, x):
         parts = super().split(x)                                                # (3, B, H, T, d)
         q, k = rotate(F.rms_norm(parts[:2], parts.shape[-1:]))                  # (B, H, T, d)
@@ -267,16 +262,16 @@ class SquaredReLU(nn.Module):
 # el resto de dividir su número (hashing): algunos la comparten. Pagnoni et al., «Byte Latent
 # Transformer» (2024); Cheng et al., «Conditional Memory via Scalable Lookup» (Engram, 2026).
 def ngram_rows(ids, V, rows):
-    """Filas de la pareja (la primera tabla) y del trío que acaban en cada id: dos (B, T)."""
+    """Fila de la pareja (primera tabla) y del trío (segunda) que acaban en cada id: (2, B, T)."""
     before = F.pad(ids, (1, 0))[:, :-1]                      # el de un puesto antes, o el id 0
     earlier = F.pad(ids, (2, 0))[:, :-2]                     # el de dos puestos antes
     pair = before * V + ids                                  # un número de dos cifras en base V
     triple = earlier * V**2 + pair                           # y uno de tres
-    return pair % rows, rows + triple % rows
+    return torch.stack([pair % rows, rows + triple % rows])
 
 pair, triple = ngram_rows(roma[None], 4, 20)                 # a mano: «ma» es 2 * 4 + 3 = 11
-assert pair[0, 3] == 11 and triple[0, 3] == 20 + 27 % 20     # y «oma», 1 * 16 + 11 = 27
-print("\n7. filas de «roma» en dos tablas de 20:", pair[0].tolist(), triple[0].tolist())
+assert pair[0, 3] == 11 and triple[0, 3] == 27               # «oma» es 16 + 11, y 20 + 27 % 20
+print(f"\n7. filas de «roma» en dos tablas de 20: {pair[0].tolist()} y {triple[0].tolist()}")
 
 # %% Leer un texto: una sola forma de escribir la «ñ» (NFC) y el fin de línea, sin marcas ocultas
 folder = file.parent / "data"
@@ -330,7 +325,6 @@ norm = nn.LayerNorm if LAYER_NORM else nn.Identity
 
 class Block(nn.Module):
     """Atención y feed-forward con las piezas que digan las constantes: (B, T, C) -> (B, T, C)."""
-
     def __init__(self):
         super().__init__()
         attention = RotaryAttention if ROTARY else MultiHeadAttention
@@ -353,7 +347,6 @@ class Block(nn.Module):
 # menos en las capas que escriben en la suma; aquí, según cuántas entradas tenga cada capa.
 class GPT(nn.Module):
     """De ids (B, T) a las notas (logits) del carácter siguiente en cada puesto: (B, T, V)."""
-
     def __init__(self):
         super().__init__()
         self.token = nn.Embedding(V, N_EMBD)
@@ -373,8 +366,7 @@ class GPT(nn.Module):
         """Lo que entra en el primer bloque: (B, T) -> (B, T, C)."""
         x = self.token(ids)                                            # (B, T, C)
         if NGRAMS:
-            pair, triple = ngram_rows(ids, V, NGRAMS)                  # (B, T) cada una
-            found = self.ngrams(pair) + self.ngrams(triple)            # (B, T, C)
+            found = self.ngrams(ngram_rows(ids, V, NGRAMS)).sum(0)     # (B, T, C)
             if self.training:                                # sin ellos a ratos, no se fía de más
                 keep = torch.rand(*ids.shape, 1, device=ids.device) >= NGRAM_DROPOUT
                 found = found * keep                                   # (B, T, C) * (B, T, 1)
@@ -415,8 +407,7 @@ torch.manual_seed(SEED)
 model = GPT().to(DEVICE)
 train, val = train.to(DEVICE), val.to(DEVICE)
 x, y = batch(train, 0)
-changed = x.clone()
-changed[:, -1] = (changed[:, -1] + 1) % V                    # otro último carácter
+changed = torch.cat([x[:, :-1], (x[:, -1:] + 1) % V], dim=1)                    # otro al final
 with torch.no_grad():
     first = nll(model.eval(), x, y).item()
     assert torch.allclose(model(x)[:, :-1], model(changed)[:, :-1], atol=1e-4)  # nadie ve el futuro
@@ -425,16 +416,15 @@ print(f"\n9. {sum(w.numel() for w in model.parameters())} parámetros; pérdida 
 
 # %% 10. Dos maneras de dar el paso
 # AdamW divide cada número del gradiente por su tamaño habitual (lección 03). Muon mira la matriz
-# entera: iguala sus direcciones llevando los valores singulares hacia 1 con un polinomio; los
-# ínfimos se quedan por el camino. Jordan et al., «Muon: An optimizer for hidden layers in neural
-# networks» (2024), con cinco vueltas; aquí bastan tres.
+# entera y lleva sus valores singulares hacia 1 con un polinomio; los ínfimos se quedan a medias.
+# Jordan et al., «Muon: An optimizer for hidden layers in neural networks» (2024) dan cinco vueltas.
 def orthogonal(x):
     """`x` (r, c) con los valores singulares llevados hacia 1."""
     y = x if len(x) <= x.size(1) else x.T                    # (menor, mayor)
     y = y / (y.norm() + 1e-7)
-    for _ in range(3):
-        a = y @ y.T                                          # (menor, menor)
-        y = 3.4445 * y + (2.0315 * a @ a - 4.7750 * a) @ y
+    for _ in range(3):                                       # tres bastan: y <- 3.44 y - 4.78 a y
+        a = y @ y.T                                          # + 2.03 a a y
+        y = torch.addmm(y, torch.addmm(a, a, a, beta=-4.7750, alpha=2.0315), y, beta=3.4445)
     return y if len(x) <= x.size(1) else y.T
 
 @torch.no_grad()
@@ -445,13 +435,13 @@ def muon_step(w, mean, rate):
     w.mul_(1 - rate * WEIGHT_DECAY)
     w.sub_(rate * max(1, len(w) / w.size(1))**0.5 * step)
 
-ours, theirs = nn.Parameter(torch.zeros(96, 64)), nn.Parameter(torch.zeros(96, 64))
+ours, mean = torch.zeros(2, 96, 64)
+theirs = nn.Parameter(ours.clone())
 ours.grad = theirs.grad = torch.randn(96, 64)
-muon_step(ours, torch.zeros(96, 64), 0.1)
+muon_step(ours, mean, 0.1)
 torch.optim.Muon([theirs], lr=0.1, weight_decay=WEIGHT_DECAY, ns_steps=3).step()
-error = torch.dist(ours, theirs) / theirs.norm()
-assert error < 0.03
-print(f"\n10. un paso de Muon, y el de PyTorch, que va en 16 bits: difieren en un {error:.1%}")
+assert torch.dist(ours, theirs) < 0.03 * theirs.norm()       # la de PyTorch va en 16 bits
+print("\n10. un paso de Muon nuestro y otro de PyTorch llevan al mismo sitio")
 
 matrices, vectors, blocks = [], [], []
 for name, w in model.named_parameters():
@@ -506,8 +496,7 @@ def generate(length):
     rng = torch.Generator().manual_seed(SEED)                # los mismos sorteos cada vez
     ids = encode(PROMPT).long()[None]                                           # (1, T)
     for _ in range(length):
-        logits = model.eval()(ids[:, -BLOCK_SIZE:].to(DEVICE))                  # (1, T, V)
-        logits = logits[:, -1].cpu().double()                                   # (1, V)
+        logits = model.eval()(ids[:, -BLOCK_SIZE:].to(DEVICE))[:, -1].cpu().double()    # (1, V)
         p = F.softmax((logits - logits.max()) / TEMPERATURE, dim=-1)
         ids = torch.cat([ids, torch.multinomial(p, 1, generator=rng)], dim=1)
     return "".join(chars[i] for i in ids[0])
@@ -536,7 +525,7 @@ if RESUME:
         sys.exit(f"error: «{RESUME}» no existe, o no guarda un entrenamiento que se pueda seguir")
     if not best:
         sys.exit(f"error: «{RESUME}» no puede seguir así: {', '.join(changes)}")
-    if rank == 0:
+    if not rank:
         save(saved, OUT)                                     # ya es lo último guardado
     print(f"\n    «{RESUME}» llegó al paso {done};", ", ".join(changes) or "todo sigue igual")
 
@@ -546,7 +535,7 @@ def check_up():
     live("evaluando")
     now = {"step": done, "train_loss": evaluate(train), "val_loss": evaluate(val),
            "weights": {name: w.cpu().clone() for name, w in model.state_dict().items()}}
-    if best is None or now["val_loss"] < best["val_loss"]:
+    if not best or now["val_loss"] < best["val_loss"]:
         best = now
     training = {"step": done, "seconds": seconds, "recipe": recipe, "weights": now["weights"],
                 "means": means, "adam": adam.state_dict()["state"]}
@@ -585,24 +574,23 @@ try:
         seconds = time.perf_counter() - start
         live(f"{done}/{STEPS}   pérdida {loss.item():.3f}   {chunk * done / seconds:.0f} "
              f"caracteres/s   faltan {(STEPS - done) * seconds / done:.0f} s")
-        if due and rank == 0:
+        if due and not rank:
             check_up()
             start = time.perf_counter() - seconds            # evaluar no cuenta
 except KeyboardInterrupt:
-    live("")
-    print("    interrumpido;", f"sigue con --resume {OUT}" if best else "no hay nada guardado")
+    print("\n    interrumpido;", f"sigue con --resume {OUT}" if best else "no hay nada guardado")
 if world > 1:
     torch.distributed.destroy_process_group()
-if rank > 0:
+if rank:
     sys.exit()
 if best:
     model.load_state_dict(best["weights"])
 
 # %% 12. ¿Qué ha aprendido?
-# La pérdida dice poco sola: hay que compararla con la de contar parejas (lección 02). Y leer lo que
-# escribe: cuántas palabras existen, y si lo más largo que copia es corto (aprender) o largo
-# (recitar). De un texto enorme bastan los dos primeros millones de caracteres.
-seen, wanted = train[:2_000_000].long().cpu(), val[:2_000_000].long().cpu()
+# La pérdida dice poco sola: se compara con la de contar parejas (lección 02). Y hay que leerlo:
+# cuántas de sus palabras existen, y si lo que copia es corto (aprende) o largo (recita).
+most = 2_000_000                                             # de un texto enorme, basta el comienzo
+seen, wanted = train[:most].long().cpu(), val[:most].long().cpu()
 counts = (seen[:-1] * V + seen[1:]).bincount(minlength=V * V).view(V, V) + 1    # (V, V)
 surprise = -(counts / counts.sum(1, keepdim=True)).log()                        # (V, V)
 by_counting = surprise[wanted[:-1], wanted[1:]].mean().item()
@@ -612,8 +600,8 @@ print(f"\n12. en validación, {loss:.3f} nats por carácter ({loss / math.log(2)
 sample = generate(LENGTH)
 print("    " + sample.strip().replace("\n", "\n    "))
 words = re.findall(r"\w+", sample.lower())
-known = set(re.findall(r"\w+", text[:2_000_000].lower()))
-source, start, longest = text[:min(cut, 2_000_000)], 0, ""
+known = set(re.findall(r"\w+", text[:most].lower()))
+source, start, longest = text[:min(cut, most)], 0, ""
 for end in range(1, len(sample) + 1):
     while sample[start:end] not in source:                   # si no está, tampoco uno más largo
         start += 1
@@ -623,12 +611,11 @@ print(f"\n    de sus {len(words)} palabras existen {sum(word in known for word i
 
 # %% 13. ¿Dónde mira?
 # Con la matriz identidad por valores, la atención devuelve sus propios pesos. Cada cabeza aprende
-# a mirar a su distancia, sin que nadie se lo pida; al lado, la de quien mirase a todos por igual.
+# a mirar a su distancia, sin que nadie se lo pida; entre paréntesis, la de mirar a todos igual.
 verse = text[cut:cut + min(30, BLOCK_SIZE)]
 T, maps = len(verse), []
 back = torch.arange(T)[:, None] - torch.arange(T)            # (T, T) caracteres atrás
-print(f"\n13. al leer {verse!r}, a cuántos caracteres mira cada cabeza, de media\n"
-      f"    (si mirase a todos por igual, a {(T - 1) / 4:.1f}):")
+print(f"\n13. en {verse!r}, caracteres atrás que mira cada cabeza (a ciegas, {(T - 1) / 4:.1f}):")
 with torch.no_grad():
     x = model.eval().embed(encode(verse).long()[None].to(DEVICE))               # (1, T, C)
     for n, block in enumerate(model.blocks, 1):
@@ -637,12 +624,11 @@ with torch.no_grad():
         print(f"    bloque {n}:", *[f"{(w * back).sum(1).mean():4.1f}" for w in weights])
         maps.append(weights.transpose(0, 1).flatten(1))                         # (T, H * T)
         x = block(x)
-if PLOT and maps:
+if PLOT and maps:                                            # una fila por bloque
     import matplotlib.pyplot as plt                          # pip install matplotlib
     Path(PLOT).mkdir(parents=True, exist_ok=True)
     plt.figure(figsize=(3 * N_HEAD, 3 * N_LAYER))
     plt.imshow(torch.cat(maps), cmap="cividis")
-    plt.title("quién mira a quién: cada fila, un bloque; cada columna, una cabeza")
     plt.xticks(range(N_HEAD * T), verse * N_HEAD, fontsize=5)
     plt.yticks(range(N_LAYER * T), verse * N_LAYER, fontsize=5)
     plt.savefig(Path(PLOT) / "atencion.png", dpi=150, bbox_inches="tight")
@@ -655,4 +641,8 @@ else:
 
 # %% Experimentos: predice antes de mirar (STEPS = 750; validación en poesia.txt y tinyshakespeare)
 # Una escalera: cada peldaño deja lo del anterior. `python figures/escalera.py` los da todos.
-# - N_LAYER = 0, NGRAMS = 0: sin atención, ¿a qué se parece? A contar parejas (2.384 en poesía): ?
+# - N_LAYER = 0 y NGRAMS = 0: sin atención, ¿a qué se parece? A contar parejas: ?, ?.
+# - N_LAYER = 1, sin RESIDUAL ni LAYER_NORM, y luego con ellas: ¿basta con mirar? ?, ?; y ?, ?.
+# - N_LAYER = 3, y ROTARY y SQUARE, una a una: ¿qué compra más, profundidad o inventos? ?, ?, ?.
+# - NGRAMS = 8192, y NGRAM_DROPOUT = 0: ¿ayuda una memoria de la que no se puede desconfiar? ?, ?.
+# - MUON = 0: ¿y con AdamW para todo? ?, ?.

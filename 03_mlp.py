@@ -203,8 +203,7 @@ print(f"\n4. al empezar línea vienen {after}\n   la pérdida, {history[0]:.4f} 
 
 # %% 5. Mini-lotes: un gradiente tosco y barato
 # El gradiente de B ejemplos al azar (mini-batch) acierta de promedio, con un error que baja como
-# 1/sqrt(B): cien veces más trabajo, diez veces menos error. Mejor, pues, muchos pasos toscos; pero
-# no de uno en uno, que cada paso tiene un coste fijo.
+# 1/sqrt(B): cien veces más trabajo, diez veces menos error. Y cada paso tiene un coste fijo.
 def gradient(w, x, y):
     """El gradiente de la pérdida en (x, y) respecto a todos los pesos, en un vector (P,)."""
     loss = F.cross_entropy(logits(w, x), y)
@@ -268,20 +267,24 @@ def fit(n_embd, n_hidden, x, y, rates, review=None):
     optimizer = torch.optim.AdamW(w.values(), betas=(BETA1, BETA2), weight_decay=WEIGHT_DECAY,
                                   fused=True)                # el de la celda 6, en una sola orden
     losses, seconds = [], 0.0
-    for step, rate in enumerate(rates, 1):
-        start = time.perf_counter()
-        pick = torch.randint(len(x), (BATCH_SIZE,))          # (B,)
-        loss = F.cross_entropy(logits(w, x[pick]), y[pick])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.param_groups[0]["lr"] = rate
-        optimizer.step()
-        losses.append(loss.item())
-        seconds += time.perf_counter() - start
-        live(f"{step}/{len(rates)}   pérdida {losses[-1]:.3f}   {step * BATCH_SIZE / seconds:.0f} "
-             f"caracteres/s   faltan {(len(rates) - step) * seconds / step:.0f} s")
-        if review and (step % EVAL_INTERVAL == 0 or step == len(rates)):
-            review(w, step)
+    try:
+        for step, rate in enumerate(rates, 1):
+            start = time.perf_counter()
+            pick = torch.randint(len(x), (BATCH_SIZE,))      # (B,)
+            loss = F.cross_entropy(logits(w, x[pick]), y[pick])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.param_groups[0]["lr"] = rate
+            optimizer.step()
+            losses.append(loss.item())
+            seconds += time.perf_counter() - start
+            left = (len(rates) - step) * seconds / step
+            live(f"{step}/{len(rates)}   pérdida {losses[-1]:.3f}   "
+                 f"{step * BATCH_SIZE / seconds:.0f} caracteres/s   faltan {left:.0f} s")
+            if review and (step % EVAL_INTERVAL == 0 or step == len(rates)):
+                review(w, step)
+    except KeyboardInterrupt:
+        sys.exit("\ninterrumpido")
     live("")
     return w, losses, seconds
 
@@ -386,10 +389,7 @@ def review(w, step):
 print(f"\n10. {STEPS} pasos de {BATCH_SIZE} ejemplos")
 best = {"val_loss": math.inf}
 plan = schedule(STEPS, WARMUP_STEPS)
-try:
-    w, losses, seconds = fit(N_EMBD, N_HIDDEN, X, Y, plan, review)
-except KeyboardInterrupt:
-    sys.exit("\ninterrumpido")
+w, losses, seconds = fit(N_EMBD, N_HIDDEN, X, Y, plan, review)
 result = "train=- val=- test=- segundos=- tokens_s=- ckpt=-"
 if STEPS:
     w = best["weights"]

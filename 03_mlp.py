@@ -444,6 +444,7 @@ print("resultado", result)
 
 # %% Experimentos: predice antes de mirar (validación con pueblos.txt; tal como viene, 1.783)
 # - BLOCK_SIZE = 1: ¿a qué modelo se parece, si sólo mira una letra? Al bigrama: 2.354.
-# - N_EMBD = 2: ¿caben 79 caracteres en un plano? Mal: 2.056.
-# - BATCH_SIZE = 32: ¿cuánto se pierde con lotes 16 veces más toscos y los mismos pasos? 1.957.
+# - N_EMBD = 2: ¿caben 79 caracteres en un plano? Mal: 2.096.
+# - BATCH_SIZE = 32: ¿cuánto se pierde con lotes 16 veces más toscos y los mismos pasos? 1.938.
 # - LEARNING_RATE = 0.001: ¿y si no se hubiera buscado? 1.866: aprende, pero no le da tiempo.
+# - WARMUP_STEPS = 0: ¿se nota, con la tasa hallada y 4000 pasos? No: 1.783.

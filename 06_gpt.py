@@ -350,8 +350,6 @@ class GPT(nn.Module):
     def __init__(self):
         super().__init__()
         self.token = nn.Embedding(V, N_EMBD)
-        if NGRAMS:
-            self.ngrams = nn.Embedding(2 * NGRAMS, N_EMBD)
         if not ROTARY:
             self.position = nn.Embedding(BLOCK_SIZE, N_EMBD)
         self.dropout = nn.Dropout(DROPOUT)
@@ -361,6 +359,9 @@ class GPT(nn.Module):
         for w in self.parameters():
             if w.dim() == 2:
                 nn.init.normal_(w, std=0.5 * w.size(1)**-0.5)
+        if NGRAMS:                                           # una fila sin estrenar no dice nada
+            self.ngrams = nn.Embedding(2 * NGRAMS, N_EMBD)
+            nn.init.zeros_(self.ngrams.weight)
 
     def embed(self, ids):
         """Lo que entra en el primer bloque: (B, T) -> (B, T, C)."""

@@ -1,5 +1,4 @@
 """06_gpt.py: cada pieza contra la de PyTorch o una cuenta hecha aparte, y el entrenamiento de verdad."""
-import copy
 import itertools
 import math
 import os
@@ -49,15 +48,13 @@ def build(lesson, trained):
 
 @pytest.fixture(scope="module")
 def g(trained):
-    """Los nombres de la lección con los versos, sin entrenar, para todas las pruebas que los miran."""
     before, sys.argv = sys.argv, ["06_gpt.py", *SMALL, "--steps", "0", "--data", f"{trained}/versos.txt"]
     names = runpy.run_path(str(ROOT / "06_gpt.py"))
     sys.argv = before
     return names
 
 
-def same(a, b):
-    """¿Son iguales, bit a bit, dos valores hechos de diccionarios, listas y tensores?"""
+def same(a, b):                                              # bit a bit, salvo los segundos
     if isinstance(a, torch.Tensor):
         return torch.equal(a, b)
     if isinstance(a, dict):
@@ -129,7 +126,7 @@ def test_ngram_rows_are_those_of_a_plain_loop(g, ids, rows):
 
 
 def test_the_embedding_adds_the_rows_and_drops_them_while_training(g):
-    model, ids = shake(copy.deepcopy(g["model"])), g["train"][:400].view(25, 16).long()
+    model, ids = shake(g["model"]), g["train"][:400].view(25, 16).long()
     pair, triple = g["ngram_rows"](ids, g["V"], 50)
     rows = model.ngrams.weight[pair] + model.ngrams.weight[triple]
     token = model.token.weight[ids]
@@ -151,21 +148,19 @@ def test_whatever_the_pieces_nobody_sees_the_future(build, flags):
         a, b = model(ids), model(changed)
         assert torch.equal(a[:, :t], b[:, :t]) and not torch.equal(a[:, t], b[:, t])
     names = set(model.state_dict())                          # y se llaman como sample.py espera
-    assert ("ngrams.weight" in names) == (g["NGRAMS"] > 0) and ("norm.bias" in names) == g["LAYER_NORM"]
-    assert ("position.weight" in names) != g["ROTARY"] and "blocks.0.attention.qkv.bias" not in names
-    assert ("blocks.1.feed_forward.2.bias" in names) == (g["FEED_FORWARD"] and g["N_LAYER"] > 1)
+    assert ("ngrams.weight" in names) == (g["NGRAMS"] > 0) and ("position.weight" in names) != g["ROTARY"]
+    assert ("norm.bias" in names) == g["LAYER_NORM"] and "blocks.0.attention.qkv.bias" not in names
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (48, 16), (16, 64)])
 def test_muon_steps_as_torchs_own(g, shape):
-    """torch.optim.Muon hace la misma cuenta en bfloat16: de ahí la tolerancia."""
     ours, theirs, mean = nn.Parameter(torch.ones(shape)), nn.Parameter(torch.ones(shape)), torch.zeros(shape)
     optimizer = torch.optim.Muon([theirs], lr=0.1, weight_decay=g["WEIGHT_DECAY"], ns_steps=3)
     for _ in range(4):
         ours.grad = theirs.grad = torch.randn(shape)
         g["muon_step"](ours, mean, 0.1)
         optimizer.step()
-    assert (ours - theirs).norm() < 0.03 * (theirs - 1).norm()
+    assert (ours - theirs).norm() < 0.03 * (theirs - 1).norm()        # la suya va en bfloat16
 
 
 def test_each_weight_has_one_optimizer_and_decay_is_for_matrices(g):
@@ -174,7 +169,6 @@ def test_each_weight_has_one_optimizer_and_decay_is_for_matrices(g):
     assert {w.dim() for w in vectors["params"]} == {1}
     every = [*matrices["params"], *vectors["params"], *g["blocks"]]
     assert sorted(map(id, every)) == sorted(map(id, g["model"].parameters()))
-    assert [id(w) for w in g["model"].blocks.parameters() if w.dim() == 2] == list(map(id, g["blocks"]))
 
 
 def test_the_text_becomes_ids_and_its_last_tenth_is_not_trained(g, lesson, tmp_path):
@@ -193,8 +187,6 @@ def test_a_batch_is_text_and_the_same_text_one_character_later(g):
     x, y = g["batch"](g["train"], 7)
     for row, target in zip(x.tolist(), y.tolist()):
         assert "".join(g["chars"][i] for i in row + target[-1:]) in POEMS and row[1:] == target[:-1]
-    torch.rand(5)
-    assert torch.equal(x, g["batch"](g["train"], 7)[0])
     short = torch.arange(18)                                 # sólo caben dos ventanas de 16 y objetivo
     assert {n for step in range(20) for n in g["batch"](short, step)[0][:, 0].tolist()} == {0, 1}
 
@@ -275,6 +267,14 @@ def test_what_cannot_be_resumed_is_one_line(trained, train, tmp_path, flags, fra
     assert sorted(os.listdir(tmp_path)) == ["otro.txt", "stderr.txt", "stdout.txt"]
 
 
+def test_when_it_recites_the_best_in_validation_is_kept(run, tmp_path):
+    (tmp_path / "t.txt").write_text("".join(random.Random(0).choices("abcdefgh", k=1_500)), "utf-8")
+    done = run("06_gpt.py", *SMALL, "--data", "t.txt", "--steps", 300, "--n_embd", 32)
+    losses = dict(re.findall(r"paso +(\d+) .*?val (\S+)", done.stdout))
+    best = min(losses, key=losses.get)
+    assert torch.load(tmp_path / "ckpt.pt")["step"] == int(best) < 300
+
+
 @pytest.mark.parametrize("rate", ["muon", "learning_rate"])
 def test_a_rate_too_high_is_named_and_nothing_is_written(train, tmp_path, rate):
     done = train("--steps", 400, "--eval_interval", 400, "--no-layer_norm", "--grad_clip", 0, "--" + rate, 900)
@@ -301,9 +301,9 @@ def test_an_odd_text_trains_whatever_the_seed(run, tmp_path, seed):
     assert torch.load(tmp_path / "ckpt.pt")["step"] == 3
 
 
-def test_in_16_bits_it_trains_and_is_measured_and_saved_in_32(build):
+def test_in_16_bits_it_trains_and_is_measured_in_32(build, monkeypatch):
+    monkeypatch.setenv("RANK", "1")                          # la mitad de lo de torchrun no cuenta
     g = build("--steps", 20, "--dtype", "bfloat16", "--ngram_dropout", 0)
-    assert all(w.dtype == torch.float32 for w in torch.load("ckpt.pt")["weights"].values())
     x, y = g["batch"](g["train"], 0)
     plain = F.cross_entropy(g["model"].eval()(x).flatten(0, 1), y.flatten())
     assert torch.equal(g["nll"](g["model"], x, y), plain)
@@ -348,8 +348,3 @@ def test_two_ranks_take_the_step_of_the_joint_batch(build, trained, tmp_path):
         for w, mean in zip(g["blocks"], g["means"]):
             g["muon_step"](w, mean, g["MUON"] * height)
     assert all(torch.allclose(w, saved[name], atol=1e-4) for name, w in model.state_dict().items())
-
-
-def test_half_of_torchruns_environment_changes_nothing(build, monkeypatch):
-    monkeypatch.setenv("RANK", "1")
-    assert build()["rank"] == 0

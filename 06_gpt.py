@@ -133,8 +133,8 @@ assert torch.allclose(mean, torch.tensor([2.41, 2.59]), atol=0.01)
 # %% 4. La misma cuenta para todas
 # En matrices, todas las notas son un producto: Vaswani et al., «Attention Is All You Need» (2017),
 # ecuación 1. Es un grafo: a cada puesto le llegan flechas, con su peso, de él y de los anteriores.
-# Si todo sale de un mismo texto es autoatención (self-attention); cruzada, si las claves y valores
-# son de otro: así lee un descodificador (decoder), éste, a un codificador (encoder), sin máscara.
+# Si todo sale de un mismo texto es autoatención (self-attention); cruzada, si claves y valores son
+# de otro. Con máscara es un descodificador (decoder), como éste; sin ella, un codificador (encoder).
 def attention(q, k, v):
     """softmax(q k^T / sqrt(d)) v sin ver el futuro: q, k, v (..., T, d) -> (..., T, d)."""
     T, d = q.shape[-2:]
@@ -197,7 +197,7 @@ def feed_forward(n_embd, activation):
 
 # Apilados, cada bloque atenúa el gradiente que le llega, y al primero apenas le toca. La conexión
 # residual x + f(x) le abre un camino directo, cuya derivada es 1. He et al., «Deep Residual
-# Learning» (2015), ecuación 1.
+# Learning for Image Recognition» (2015).
 def gradient(residual):
     """Norma del gradiente que llega al pie de 8 bloques de atención y feed-forward apilados."""
     foot = y = x.clone().requires_grad_()
@@ -616,7 +616,7 @@ print(f"\n    de sus {len(words)} palabras existen {sum(word in known for word i
 verse = text[cut:cut + min(30, BLOCK_SIZE)]
 T, maps = len(verse), []
 back = torch.arange(T)[:, None] - torch.arange(T)            # (T, T) caracteres atrás
-print(f"\n13. en {verse!r}, caracteres atrás que mira cada cabeza (a ciegas, {(T - 1) / 4:.1f}):")
+print(f"\n13. en {verse!r}, caracteres atrás que mira cada cabeza (por igual, {(T - 1) / 4:.1f}):")
 with torch.no_grad():
     x = model.eval().embed(encode(verse).long()[None].to(DEVICE))               # (1, T, C)
     for n, block in enumerate(model.blocks, 1):

@@ -134,7 +134,7 @@ assert torch.allclose(mean, torch.tensor([2.41, 2.59]), atol=0.01)
 # En matrices, todas las notas son un producto: Vaswani et al., «Attention Is All You Need» (2017),
 # ecuación 1. Es un grafo: a cada puesto le llegan flechas, con su peso, de él y de los anteriores.
 # Si todo sale de un mismo texto es autoatención (self-attention); cruzada, si claves y valores son
-# de otro. Con máscara es un descodificador (decoder), como éste; sin ella, un codificador (encoder).
+# de otro. Con máscara es un descodificador (decoder), como éste; sin ella, codificador (encoder).
 def attention(q, k, v):
     """softmax(q k^T / sqrt(d)) v sin ver el futuro: q, k, v (..., T, d) -> (..., T, d)."""
     T, d = q.shape[-2:]

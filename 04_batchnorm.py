@@ -586,7 +586,8 @@ def calibrate():
             layer.momentum = 1 / k                           # la media de k lotes, no una móvil
         net(batch)
 
-print(f"\n11. {sum(w.numel() for w in net.parameters())} parámetros")
+size = sum(w.numel() for w in net.parameters())
+print(f"\n11. {size} parámetros; {STEPS} pasos de {BATCH_SIZE} ejemplos")
 seconds = 0
 try:
     for step in range(1, STEPS + 1):

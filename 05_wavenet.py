@@ -382,10 +382,10 @@ print("  ", " ".join(f"{share:.2f}" for share in (felt[-1] / felt[-1].max())[-10
 if PLOT:
     import matplotlib.pyplot as plt                          # pip install matplotlib
     Path(PLOT).mkdir(parents=True, exist_ok=True)
-    plt.figure(figsize=(5, 4))
     plt.imshow(felt / felt.amax(dim=1, keepdim=True), cmap="cividis")
     plt.title(f"Campo receptivo: {BLOCK_SIZE} caracteres, ninguno futuro")
     plt.gca().set(xlabel="posición del carácter que entra", ylabel="posición de la predicción")
+    plt.locator_params(integer=True)
     plt.colorbar(label="gradiente (máximo de la fila = 1)")
     plt.savefig(Path(PLOT) / "campo_receptivo.png", dpi=150, bbox_inches="tight")
 

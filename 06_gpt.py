@@ -34,12 +34,12 @@ PLOT = ""             # carpeta donde guardar las figuras (vacía: ninguna; pide
 DEVICE = ""           # cuda, mps o cpu (vacío: cuda si la hay, o cpu)
 DTYPE = ""            # bfloat16 o float32 al entrenar (vacío: bfloat16 en cuda, o float32)
 COMPILE = False       # fundir operaciones con torch.compile: arranca despacio y luego corre más
-STEPS = 1500          # pasos de entrenamiento (0: sólo las piezas y sus pruebas)
-EVAL_INTERVAL = 300   # pasos entre evaluaciones; en cada una se guarda
+STEPS = 1250          # pasos de entrenamiento (0: sólo las piezas y sus pruebas)
+EVAL_INTERVAL = 250   # pasos entre evaluaciones; en cada una se guarda
 BATCH_SIZE = 12       # ventanas de texto por paso
 BLOCK_SIZE = 128      # caracteres de una ventana: lo más lejos que el modelo mira
 N_EMBD = 96           # canales: números con que se describe cada posición
-N_HEAD = 4            # cabezas de atención por bloque; N_EMBD debe ser múltiplo suyo
+N_HEAD = 2            # cabezas de atención por bloque; N_EMBD debe ser múltiplo suyo
 N_LAYER = 3           # bloques apilados (0: sin atención)
 DROPOUT = 0.0         # fracción de activaciones que se apagan al entrenar
 RESIDUAL = True       # conexiones residuales: x + f(x) en vez de f(x)
@@ -48,9 +48,9 @@ FEED_FORWARD = True   # red de dos capas tras la atención
 ROTARY = True         # posiciones que giran preguntas y claves, en vez de sumarse a la entrada
 SQUARE = True         # elevar al cuadrado la ReLU de esa red
 NGRAMS = 8192         # filas de cada tabla de n-gramas, la de parejas y la de tríos (0: sin tablas)
-NGRAM_DROPOUT = 0.3   # fracción de posiciones que al entrenar se quedan sin sus n-gramas
-LEARNING_RATE = 3e-3  # tasa de aprendizaje en su máximo
-MUON = 0.02           # tasa de Muon en las matrices de los bloques (0: AdamW también en ellas)
+NGRAM_DROPOUT = 0.25  # fracción de posiciones que al entrenar se quedan sin sus n-gramas
+LEARNING_RATE = 5e-3  # tasa de aprendizaje en su máximo
+MUON = 0.015          # tasa de Muon en las matrices de los bloques (0: AdamW también en ellas)
 WARMUP_STEPS = 100    # pasos en que la tasa sube desde cero; después baja en línea recta hasta cero
 WEIGHT_DECAY = 0.2    # decaimiento de los pesos, sólo en las matrices
 GRAD_CLIP = 1.0       # norma máxima del gradiente (0: sin límite)
@@ -381,17 +381,17 @@ class GPT(nn.Module):
         return self.head(self.norm(x))                                 # (B, T, V)
 
 def batch(ids, step):
-    """Ventanas de `ids`, según SEED y `step`, y sus objetivos, un carácter después: dos (B, T)."""
+    """Ventanas de `ids` al azar, según SEED y `step`: (B, T + 1)."""
     torch.manual_seed(SEED * 1_000_003 + step)
     start = torch.randint(len(ids) - BLOCK_SIZE, (BATCH_SIZE,))                 # (B,)
-    windows = ids.unfold(0, BLOCK_SIZE + 1, 1)[start].long()                    # (B, T + 1)
-    return windows[:, :-1], windows[:, 1:]
+    return ids.unfold(0, BLOCK_SIZE + 1, 1)[start]
 
-def nll(model, x, y):
-    """Sorpresa media de los objetivos `y` (B, T), en nats por carácter; al medir, en 32 bits."""
-    short = DTYPE == "bfloat16" and model.training           # 16 bits en los productos
+def nll(model, windows):
+    """Sorpresa media de cada carácter de `windows` (B, T + 1) tras los anteriores, en nats."""
+    x, y = windows[:, :-1].long(), windows[:, 1:].long()                        # (B, T) cada una
+    short = DTYPE == "bfloat16" and model.training           # productos en 16 bits; al medir, en 32
     with torch.autocast(x.device.type, torch.bfloat16, enabled=short):
-        logits = model(x)                                              # (B, T, V)
+        logits = model(x)                                                       # (B, T, V)
     return F.cross_entropy(logits.float().flatten(0, 1), y.flatten())
 
 DEVICE = DEVICE or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -407,10 +407,11 @@ if "TORCHELASTIC_RUN_ID" in os.environ:                      # lo pone torchrun
 torch.manual_seed(SEED)
 model = GPT().to(DEVICE)
 train, val = train.to(DEVICE), val.to(DEVICE)
-x, y = batch(train, 0)
+windows = batch(train, 0)                                    # (B, T + 1)
+x = windows[:, :-1].long()                                   # (B, T)
 changed = torch.cat([x[:, :-1], (x[:, -1:] + 1) % V], dim=1)                    # otro al final
 with torch.no_grad():
-    first = nll(model.eval(), x, y).item()
+    first = nll(model.eval(), windows).item()
     assert torch.allclose(model(x)[:, :-1], model(changed)[:, :-1], atol=1e-4)  # nadie ve el futuro
 print(f"\n9. {sum(w.numel() for w in model.parameters())} parámetros; pérdida sin entrenar "
       f"{first:.3f}, y a ciegas entre {V} caracteres, {math.log(V):.3f}")
@@ -485,11 +486,13 @@ def evaluate(ids):
     """Pérdida media sobre `ids`, en ventanas contiguas; si son demasiadas, en unas cuantas."""
     size = min(BLOCK_SIZE, len(ids) - 1)
     windows = ids.unfold(0, size + 1, size)[::1 + len(ids) // 2_000_000]        # (M, T + 1)
-    total = 0.0
+    left = (len(ids) - 1) % size                             # lo que no llena una ventana
+    total, count = 0.0, len(windows) + left / size
     for some in windows.split(32):
-        x, y = some[:, :-1].long(), some[:, 1:].long()                          # (32, T) cada una
-        total += nll(model.eval(), x, y).item() * len(some)
-    return total / len(windows)
+        total += nll(model.eval(), some).item() * len(some)
+    if left:
+        total += nll(model, ids[None, -1 - left:]).item() * left / size
+    return total / count
 
 @torch.no_grad()
 def generate(length):
@@ -533,7 +536,6 @@ if RESUME:
 def check_up():
     """Mide, guarda y enseña el modelo de ahora; el mejor hasta aquí queda en `best`."""
     global best
-    live("evaluando")
     now = {"step": done, "train_loss": evaluate(train), "val_loss": evaluate(val),
            "weights": {name: w.cpu().clone() for name, w in model.state_dict().items()}}
     if not best or now["val_loss"] < best["val_loss"]:
@@ -554,8 +556,7 @@ print(f"\n11. quedan {max(0, STEPS - done)} pasos de {chunk} caracteres en «{DE
 start = time.perf_counter() - seconds
 try:
     for step in range(done, STEPS):
-        x, y = batch(train, step * world + rank)
-        loss = nll(parallel.train(), x, y)
+        loss = nll(parallel.train(), batch(train, step * world + rank))
         model.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), GRAD_CLIP or math.inf)
@@ -570,7 +571,7 @@ try:
         if done % 10 and not due:                            # mirar a cada paso frena a una GPU
             continue
         if not math.isfinite(loss.item()):
-            worst = "MUON" if MUON / 0.02 > LEARNING_RATE / 3e-3 else "LEARNING_RATE"
+            worst = "MUON" if MUON / 0.015 > LEARNING_RATE / 5e-3 else "LEARNING_RATE"
             sys.exit(f"error: la pérdida dejó de ser finita en el paso {done}: baja {worst}")
         seconds = time.perf_counter() - start
         live(f"{done}/{STEPS}   pérdida {loss.item():.3f}   {chunk * done / seconds:.0f} "
@@ -601,7 +602,7 @@ print(f"\n12. en validación, {loss:.3f} nats por carácter ({loss / math.log(2)
 sample = generate(LENGTH)
 print("    " + sample.strip().replace("\n", "\n    "))
 words = re.findall(r"\w+", sample.lower())
-known = set(re.findall(r"\w+", text[:most].lower()))
+known = set(re.findall(r"\w+", text.lower()))
 source, start, longest = text[:min(cut, most)], 0, ""
 for end in range(1, len(sample) + 1):
     while sample[start:end] not in source:                   # si no está, tampoco uno más largo
@@ -633,7 +634,6 @@ if PLOT and maps:                                            # una fila por bloq
     plt.xticks(range(N_HEAD * T), verse * N_HEAD, fontsize=5)
     plt.yticks(range(N_LAYER * T), verse * N_LAYER, fontsize=5)
     plt.savefig(Path(PLOT) / "atencion.png", dpi=150, bbox_inches="tight")
-
 if best:
     print(f"resultado train={best['train_loss']:.4f} val={best['val_loss']:.4f} test=- "
           f"segundos={seconds:.1f} tokens_s={chunk * done / seconds:.0f} ckpt={OUT}")

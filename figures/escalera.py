@@ -1,9 +1,9 @@
 """
 La escalera de 06_gpt.py: qué aporta cada pieza, peldaño a peldaño, cambiando sólo constantes
 
-    python figures/escalera.py poesia.txt tinyshakespeare.txt      unos diez minutos por texto
+    python figures/escalera.py poesia.txt tinyshakespeare.txt      unos cinco minutos por texto
 
-Entrena cada peldaño 750 pasos con el mismo texto, imprime una tabla de Markdown por texto, con la
+Entrena cada peldaño 500 pasos con el mismo texto, imprime una tabla de Markdown por texto, con la
 pérdida, los segundos y lo que escribe, y deja figures/escalera.png, si está matplotlib. Los puntos
 de control van a una carpeta temporal.
 """
@@ -19,7 +19,7 @@ BARE = f"{PLAIN} --n_layer 1 --no-feed_forward --no-residual --no-layer_norm"
 STEPS = [  # peldaño, y las constantes con que se hace: cada uno deja lo del anterior
     ("sin atención", f"{PLAIN} --n_layer 0"),
     ("una cabeza", f"{BARE} --n_head 1"),
-    ("cuatro cabezas", BARE),
+    ("dos cabezas", BARE),
     ("feed-forward", f"{PLAIN} --n_layer 1 --no-residual --no-layer_norm"),
     ("conexión residual", f"{PLAIN} --n_layer 1 --no-layer_norm"),
     ("LayerNorm", f"{PLAIN} --n_layer 1"),
@@ -35,8 +35,8 @@ STEPS = [  # peldaño, y las constantes con que se hace: cada uno deja lo del an
 def train(data, flags):
     """Lo que da entrenar 06_gpt.py con esas opciones: validación, segundos y lo que escribe."""
     with tempfile.TemporaryDirectory() as folder:
-        order = [sys.executable, str(HERE.parent / "06_gpt.py"), "--data", data, "--steps", "750",
-                 "--eval_interval", "750", "--length", "1", "--out", f"{folder}/c.pt",
+        order = [sys.executable, str(HERE.parent / "06_gpt.py"), "--data", data, "--steps", "500",
+                 "--eval_interval", "500", "--length", "1", "--out", f"{folder}/c.pt",
                  *flags.split()]
         done = subprocess.run(order, capture_output=True, encoding="utf-8")
     found = re.search(r"segundos=(\S+)", done.stdout)

@@ -406,8 +406,7 @@ if STEPS > 0:
           "weights": {"log_p": log_p.float()}, "data": Path(DATA).name, "step": STEPS,
           "train_loss": losses["train"], "val_loss": losses["val"]}, OUT)
     print(f"resultado train={losses['train']:.4f} val={losses['val']:.4f} "
-          f"test={losses['test']:.4f} segundos={seconds:.1f} "
-          f"tokens_s={size * STEPS / seconds:.0f} ckpt={OUT}")
+          f"test={losses['test']:.4f} segundos={seconds:.1f} tokens_s=- ckpt={OUT}")
 else:
     print("resultado train=- val=- test=- segundos=- tokens_s=- ckpt=-")
 

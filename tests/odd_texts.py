@@ -48,14 +48,10 @@ TEXTS = {
     "signos": noise("¿?¡!.,;:«»—()[]{}<>/\\|@#$%&=+*'\"`~^_", 200, 15),
     "líneas muy largas": "\n".join(" ".join(rng.choices(words, k=800)) for _ in range(12)),
     "una línea muy larga y nueve cortas": " ".join(rng.choices(words, k=3000)) + "\nsí" * 9,
-    "mayúsculas": "\n".join(some).upper(),
     "código": (ROOT / "02_bigram.py").read_text("utf-8"),
-    "griego": noise("αβγδεζηθικλμνξοπ ", 200, 20),
     "controles": noise("ab\x01\x02\x0b\x0c\x1c\x85\u2028\u2029", 100, 10) + "\nab" * 20,
     "una palabra rara entre miles": "sol\n" * 500 + "xilófono\n" + "sol\n" * 500,
     "todas las letras una vez": "\n".join(chr(c) for c in range(0x100, 0x180)),
-    "dos líneas distintas muchas veces": "sí\nno\n" * 100,
-    "creciente": "\n".join("a" * n for n in range(1, 60)),
     "CRLF": "\r\n".join(some),
 }
 LESSONS = ["00_history.py", "02_bigram.py", "03_mlp.py", "04_batchnorm.py", "05_wavenet.py", "06_gpt.py"]

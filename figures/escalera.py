@@ -3,9 +3,8 @@ La escalera de 06_gpt.py: qué aporta cada pieza, peldaño a peldaño, cambiando
 
     python figures/escalera.py poesia.txt tinyshakespeare.txt      unos cinco minutos por texto
 
-Entrena cada peldaño 500 pasos con el mismo texto, imprime una tabla de Markdown por texto, con la
-pérdida, los segundos y lo que escribe, y deja figures/escalera.png, si está matplotlib. Los puntos
-de control van a una carpeta temporal.
+Entrena cada peldaño 500 pasos con el mismo texto e imprime una tabla de Markdown por texto, con la
+pérdida, los segundos y lo que escribe. Los puntos de control van a una carpeta temporal.
 """
 import re
 import subprocess
@@ -46,28 +45,10 @@ def train(data, flags):
     return float(written[1]), float(found[1]), written[2].replace("|", "¦").replace("`", "'")
 
 
-texts = sys.argv[1:] or ["poesia.txt"]
-losses = {}
-for data in texts:
-    losses[data] = []
+for data in sys.argv[1:] or ["poesia.txt"]:
     print(f"\n{Path(data).stem}\n\n| peldaño | opciones | val | segundos | escribe |")
     print("| --- | --- | ---: | ---: | --- |")
     for label, flags in STEPS:
         val, seconds, words = train(data, flags)
-        losses[data].append(val)
         print(f"| {label} | `{flags or 'tal como viene'}` | {val:.3f} | {seconds:.0f} | `{words}` |",
               flush=True)
-
-try:
-    import matplotlib.pyplot as plt
-except ImportError:
-    sys.exit("las tablas están; para la figura hace falta matplotlib: pip install matplotlib")
-plt.figure(figsize=(7.5, 4.6))
-for data in texts:
-    plt.plot(losses[data], range(len(STEPS)), "o-", label=Path(data).stem)
-plt.yticks(range(len(STEPS)), [label for label, _ in STEPS])
-plt.gca().invert_yaxis()
-plt.xlabel("pérdida en validación (nats por carácter)")
-plt.grid(axis="x", alpha=0.3)
-plt.legend()
-plt.savefig(HERE / "escalera.png", dpi=150, bbox_inches="tight")

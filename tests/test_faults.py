@@ -92,14 +92,14 @@ def spoiled(checkpoint):
     yield "de otro modelo", {**checkpoint, "model": "loro"}
     yield "de otro formato", {**checkpoint, "format": 2}
     yield "sin configuración", {**checkpoint, "config": 3}
-    for key, value in ("n_head", 0), ("block_size", 0), ("n_layer", 2), ("n_embd", "a"):
+    for key, value in ("n_head", 0), ("block_size", 0), ("n_layer", 2), ("block_size", "a"):
         yield f"{key} = {value}", {**checkpoint, "config": {**c, key: value}}
     yield "sin caracteres", {**checkpoint, "chars": ""}
     yield "con pocos caracteres", {**checkpoint, "chars": checkpoint["chars"][:-1]}
     yield "sin pesos", {**checkpoint, "weights": {}}
     yield "con un peso de menos", {**checkpoint, "weights": {k: w[k] for k in list(w)[1:]}}
     yield "con un peso que es texto", {**checkpoint, "weights": {**w, "head.bias": "a"}}
-    yield "con otra forma", {**checkpoint, "weights": {**w, "head.bias": w["head.bias"][:1]}}
+    yield "con otra forma", {**checkpoint, "weights": {**w, "head.weight": w["head.weight"][:1]}}
     yield "con NaN", {**checkpoint, "weights": {**w, "head.bias": w["head.bias"] * float("nan")}}
 
 

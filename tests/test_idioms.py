@@ -46,7 +46,6 @@ def words(tmp_path):
 
 
 # La casa: cada guion se basta solo, y lo que se repite es idéntico a la letra
-
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_script_imports_the_standard_library_numpy_and_torch_alone(name):
     tree = ast.parse(source(name))
@@ -116,7 +115,6 @@ def test_the_project_names_no_machine_and_no_registry():
 
 
 # Las opciones
-
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_every_constant_is_a_flag_that_help_explains(run, name):
     done = run(name, "--help")
@@ -130,7 +128,6 @@ def test_every_constant_is_a_flag_that_help_explains(run, name):
 
 
 # Los textos
-
 @pytest.mark.parametrize("name", WITH_TEXT)
 def test_a_text_is_the_same_with_any_mark_line_end_or_form_of_its_letters(lesson, tmp_path, name):
     plain = tmp_path / "llano.txt"

@@ -96,11 +96,12 @@ def test_the_saved_gpt_gives_the_loss_its_lesson_measured(sampler, folder):
     w, c, T = sampler["w"], sampler["c"], sampler["T"]
     text = (folder / "versos.txt").read_text("utf-8")
     ids = torch.tensor([sampler["chars"].index(char) for char in text])
-    rows = ids[int(0.9 * len(ids)):].unfold(0, T + 1, T)     # ventanas contiguas de la validación
-    memory, loss = {}, 0
-    for n in range(1, T + 1):
-        log_p = sampler["gpt"](w, c, rows[:, :n], memory).log_softmax(1)
-        loss -= log_p.gather(1, rows[:, n:n + 1]).mean().item() / T
+    val, loss = ids[int(0.9 * len(ids)):], 0.0
+    for i in range(0, len(val) - 1, T):                      # ventanas contiguas, y lo que sobra
+        row, memory = val[None, i:i + T + 1], {}
+        for n in range(1, row.size(1)):
+            log_p = sampler["gpt"](w, c, row[:, :n], memory)[0].log_softmax(0)
+            loss -= log_p[row[0, n]].item() / (len(val) - 1)
     assert abs(loss - sampler["checkpoint"]["val_loss"]) < 1e-4
 
 

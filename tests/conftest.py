@@ -1,4 +1,6 @@
 """Lo que comparten las pruebas: ejecutar un guion de verdad, deprisa, y juzgar un error."""
+import contextlib
+import io
 import multiprocessing
 import os
 import runpy
@@ -11,6 +13,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "data"                  # textos de referencia, donde los haya
+NAMES = next((p / "names.txt" for p in (ROOT / "data", SHARED) if (p / "names.txt").is_file()), None)
+needs_names = pytest.mark.skipif(not NAMES, reason="falta names.txt: python data/prepare.py names")
 os.environ |= {"OMP_NUM_THREADS": "1", "COLUMNS": "80", "MPLBACKEND": "Agg"}
 processes = multiprocessing.get_context("forkserver")        # un servidor que ya leyó torch
 processes.set_forkserver_preload(["torch", "numpy", "conftest"])
@@ -35,6 +39,16 @@ def run_script(script, *args, cwd):
     return SimpleNamespace(returncode=process.exitcode, stdout=out, stderr=err)
 
 
+def inside(script, *args, cwd):
+    """Ejecuta un guion en este proceso: sus nombres y, en "said", lo que imprimió."""
+    said = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(said):
+        patch.chdir(cwd)
+        patch.setattr(sys, "argv", [str(ROOT / script), *map(str, args)])
+        names = runpy.run_path(str(ROOT / script))
+    return names | {"said": said.getvalue()}
+
+
 def start(script, *args, **kw):
     """Empieza a ejecutar un guion en un intérprete propio, y devuelve su Popen: para las señales."""
     order = [sys.executable, str(ROOT / script), *map(str, args)]
@@ -52,11 +66,7 @@ def run(tmp_path):
 def lesson(tmp_path, monkeypatch):
     """lesson("06_gpt.py", "--steps", 0): lo ejecuta en este proceso y devuelve sus nombres."""
     monkeypatch.chdir(tmp_path)
-
-    def names(script, *args):
-        monkeypatch.setattr(sys, "argv", [str(ROOT / script), *map(str, args)])
-        return runpy.run_path(str(ROOT / script))
-    return names
+    return lambda script, *args: inside(script, *args, cwd=tmp_path)
 
 
 def one_line_error(done, *fragments):

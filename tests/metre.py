@@ -117,7 +117,7 @@ FORMS = {
     "Décima": ([8], "abbaaccddc"), "Lira": ([7, 11, 7, 7, 11], "ababb"),
     "Soneto": ([11], "soneto"), "Octava": ([11], "abababcc"), "Tercetos": ([11], "tercetos"),
     "Serventesio": ([11], "abab"), "Cuarteto": ([11], "abba"), "Sextina": ([11], "sextina"),
-    "Silva": ([7, 11], "silva"), "Haiku": ([5, 7, 5], None), "Alejandrinos": ([14], None),
+    "Silva": ([7, 11], None), "Haiku": ([5, 7, 5], None), "Alejandrinos": ([14], None),
     "Villancico": ([6, 8], None), "Letrilla": ([6, 8], None), "Verso libre": (None, None),
     "Endecasílabos": ([11], None), "Nana": ([5, 6, 7, 8], None),
 }
@@ -146,14 +146,55 @@ def half_lines(verse):
                for i in range(1, len(words)))
 
 
-def rhymes(scans, scheme):
-    """Fallos de `scheme` (una letra por verso; igual letra, igual rima consonante)."""
-    bad, seen = [], {}
-    for i, (s, letter) in enumerate(zip(scans, scheme)):
-        if letter in seen and scans[seen[letter]].rhyme != s.rhyme:
-            bad.append(i)
-        seen.setdefault(letter, i)
-    return bad
+def rhyme_faults(scheme, stanzas):
+    """Dónde `stanzas` no riman según `scheme`: lista de (verso, qué falla)."""
+    verses = [verse for stanza in stanzas for verse in stanza]
+    scans = [scan(verse) for verse in verses]
+    r = [s.rhyme for s in scans]
+    faults = []
+    if scheme == "pares":
+        found = [s.assonance for s in scans[1::2]]
+        common = max(found, key=found.count)        # la más frecuente y, si empatan, la primera
+        return [(verse, f"asonancia {a}, no {common}")
+                for verse, a in zip(verses[1::2], found) if a != common]
+    if scheme == "soneto":
+        if len(verses) != 14:
+            return [(verses[0], f"soneto de {len(verses)} versos")]
+        quatrains = "".join(str(r[:8].index(x)) for x in r[:8])
+        if quatrains not in ("01100110", "01010101", "01104554", "01014545", "01014554", "01104545"):
+            faults.append((verses[0], f"cuartetos: rimas {r[:8]}"))
+        if any(r[8:].count(x) < 2 for x in r[8:]):
+            faults.append((verses[8], f"tercetos: rimas {r[8:]}"))
+        return faults
+    if scheme == "tercetos":                        # ABA BCB CDC: cada verso, con el de dos más allá
+        return [(verses[i + 2], f"rima {r[i + 2]}, no {r[i]}") for i in range(len(r) - 2)
+                if i % 3 < 2 and r[i] != r[i + 2]]
+    if scheme == "sextina":
+        ends = [[sounds(re.findall(r"[^\W\d_]+", v)[-1]) for v in s] for s in stanzas]
+        return [(two[0], f"sextina: finales {two}") for one, two in zip(ends[:6], ends[1:6])
+                if len(one) != 6 or two != [one[i] for i in (5, 0, 4, 1, 3, 2)]]
+    for stanza in stanzas:
+        s = [scan(verse) for verse in stanza]
+        r = [verse.rhyme for verse in s]
+        if scheme == "pares4":
+            if len(s) not in (4, 7):
+                faults.append((stanza[0], f"estrofa de {len(s)} versos"))
+            elif s[1].assonance != s[3].assonance:
+                faults.append((stanza[3], f"asonancia {s[3].assonance}, no {s[1].assonance}"))
+        elif scheme == "aba":
+            if len(s) != 3 or s[0].assonance != s[2].assonance:
+                faults.append((stanza[-1], "soleá: tres versos, primero y tercero asonantes"))
+        elif scheme == "quintilla":
+            if len(r) != 5 or len(set(r)) != 2 or any(r[i] == r[i + 1] == r[i + 2] for i in range(3)):
+                faults.append((stanza[0], f"quintilla: rimas {r}"))
+        else:
+            if len(stanza) != len(scheme):
+                faults.append((stanza[0], f"estrofa de {len(stanza)} versos"))
+            for verse, x, letter in zip(stanza, r, scheme):
+                first = r[scheme.index(letter)]
+                if x != first:
+                    faults.append((verse, f"rima -{x}, no -{first}"))
+    return faults
 
 
 def check(form, stanzas):
@@ -162,9 +203,7 @@ def check(form, stanzas):
     if form not in FORMS:
         return [("", f"forma desconocida: {form}")], 0
     lengths, scheme = FORMS[form]
-    if lengths is None:
-        return [], 0
-    for stanza in stanzas:
+    for stanza in stanzas if lengths else []:
         for i, verse in enumerate(stanza):
             s = scan(verse)
             if form == "Alejandrinos":
@@ -176,69 +215,29 @@ def check(form, stanzas):
             licences += level == 1
             if level == 2:
                 faults.append((verse, f"mide {s.count} ({s.low}-{s.high})"))
-    if scheme is None or scheme == "silva":
-        return faults, licences
-    verses = [v for stanza in stanzas for v in stanza]
-    scans = [scan(v) for v in verses]
-    if scheme == "pares":
-        even = scans[1::2]
-        found = [s.assonance for s in even]
-        common = max(found, key=found.count)        # la más frecuente y, si empatan, la primera
-        faults += [(v, f"asonancia {s.assonance}, no {common}")
-                   for v, s in zip(verses[1::2], even) if s.assonance != common]
-    elif scheme == "pares4":
-        for stanza in stanzas:
-            s = [scan(v) for v in stanza]
-            if len(s) not in (4, 7):
-                faults.append((stanza[0], f"estrofa de {len(s)} versos"))
-            elif s[1].assonance != s[3].assonance:
-                faults.append((stanza[3], f"asonancia {s[3].assonance}, no {s[1].assonance}"))
-    elif scheme == "aba":
-        for stanza in stanzas:
-            s = [scan(v) for v in stanza]
-            if len(s) != 3 or s[0].assonance != s[2].assonance:
-                faults.append((stanza[-1], "soleá: tres versos, primero y tercero asonantes"))
-    elif scheme == "soneto":
-        if len(verses) != 14:
-            faults.append((verses[0], f"soneto de {len(verses)} versos"))
-        else:
-            r = [s.rhyme for s in scans]
-            quatrains = "".join(map(str, [r[:8].index(x) for x in r[:8]]))
-            if quatrains not in ("01100110", "01010101", "01104554", "01014545", "01014554", "01104545"):
-                faults.append((verses[0], f"cuartetos: rimas {r[:8]}"))
-            if any(r[8:].count(x) < 2 for x in r[8:]):
-                faults.append((verses[8], f"tercetos: rimas {r[8:]}"))
-    elif scheme == "tercetos":
-        r = [s.rhyme for s in scans]
-        for i in range(0, len(r) - 2):
-            pair = i + 2
-            if (i % 3 != 1 and i % 3 == 0 and r[i] != r[pair]) or (
-                    i % 3 == 1 and pair < len(r) and pair % 3 == 0 and r[i] != r[pair]):
-                faults.append((verses[pair], f"rima {r[pair]}, no {r[i]}"))
-    elif scheme == "quintilla":
-        for stanza in stanzas:
-            r = [scan(v).rhyme for v in stanza]
-            if len(r) != 5 or len(set(r)) != 2 or any(r[i] == r[i + 1] == r[i + 2] for i in range(3)):
-                faults.append((stanza[0], f"quintilla: rimas {r}"))
-    elif scheme == "sextina":
-        ends = [[sounds(re.findall(r"[^\W\d_]+", v)[-1]) for v in s] for s in stanzas]
-        for one, two in zip(ends[:6], ends[1:6]):
-            if len(one) != 6 or two != [one[i] for i in (5, 0, 4, 1, 3, 2)]:
-                faults.append((two[0], f"sextina: finales {two}"))
-    else:
-        for stanza in stanzas:
-            if len(stanza) != len(scheme):
-                faults.append((stanza[0], f"estrofa de {len(stanza)} versos"))
-            s = [scan(v) for v in stanza]
-            faults += [(stanza[i], f"rima -{s[i].rhyme}, no -{s[scheme.index(scheme[i])].rhyme}")
-                       for i in rhymes(s, scheme)]
-    return faults, licences
+    return faults + (rhyme_faults(scheme, stanzas) if scheme else []), licences
 
 
-def quatrain_rhymes(verses):
-    """Cuántos de los cuatro versos riman en consonante con su pareja, en ABBA o en ABAB."""
-    a, b, c, d = (scan(verse).rhyme for verse in verses)
-    return max(2 * (a == d) + 2 * (b == c), 2 * (a == c) + 2 * (b == d))
+def sonnet_rhymes(stanzas):
+    """Cuántos versos de un soneto riman como deben, y cuántos hay: en cada cuarteto, con su pareja
+    (ABBA o ABAB); en los tercetos que lo cierran, con otro de ellos. Los trozos que no son un
+    cuarteto ni un terceto no cuentan."""
+    rhymed = verses = 0
+    for four in [[scan(verse).rhyme for verse in stanza] for stanza in stanzas if len(stanza) == 4]:
+        a, b, c, d = four
+        rhymed += 2 * max((a == d) + (b == c), (a == c) + (b == d))
+        verses += 4
+    last = [scan(verse).rhyme for stanza in stanzas if len(stanza) == 3 for verse in stanza]
+    return rhymed + sum(last.count(rhyme) > 1 for rhyme in last), verses + len(last)
+
+
+def english(verse):
+    """Sílabas de un verso inglés, a ojo: grupos de vocales, sin la e final muda ni la de «-es»."""
+    count = 0
+    for word in re.findall(r"[a-z']+", verse.lower()):
+        groups = re.findall(r"[aeiouy]+", re.sub(r"([^aeiouyl])es?$", r"\1", word))
+        count += max(1, len(groups))
+    return count
 
 
 def longest_copy(words, source):
@@ -250,22 +249,26 @@ def longest_copy(words, source):
     return best
 
 
-def report(text, source):
+def report(text, source, language):
     """Imprime cuánto de `text` mide, rima, existe y está copiado de `source` (o nada, si está vacío)."""
     verses = [line.strip() for line in text.split("\n") if line.strip() and line[0] not in "#-"]
     words = re.findall(r"\w+", text.lower())
     if not verses:
         sys.exit("error: no ha llegado ningún verso")
     print(f"versos: {len(verses)}")
-    for n in 7, 8, 11:
+    for n in (7, 8, 11) if language == "es" else ():
         levels = [fits(scan(verse), n) for verse in verses]
         exact, free = levels.count(0) / len(levels), levels.count(1) / len(levels)
         print(f"miden {n} sílabas: {exact:.1%}, y con alguna licencia otro {free:.1%}")
-    stanzas = [stanza for form, _, body in poems(text) if form == "Soneto" for stanza in body]
-    quatrains = [stanza for stanza in stanzas if len(stanza) == 4 and all(map(str.strip, stanza))]
-    if quatrains:
-        share = sum(map(quatrain_rhymes, quatrains)) / (4 * len(quatrains))
-        print(f"versos de cuarteto que riman con su pareja: {share:.1%} de {4 * len(quatrains)}")
+    if language == "en":
+        spoken = [verse for verse in verses if not verse.endswith(":")]
+        count = [english(verse) for verse in spoken]
+        print(f"miden 10 sílabas inglesas: {count.count(10) / len(count):.1%}; de 9 a 11, "
+              f"{sum(9 <= n <= 11 for n in count) / len(count):.1%}")
+    sonnets = [sonnet_rhymes(stanzas) for form, _, stanzas in poems(text) if form == "Soneto"]
+    rhymed, many = sum(r for r, _ in sonnets), sum(n for _, n in sonnets)
+    if many:
+        print(f"versos de soneto que riman como deben: {rhymed / many:.1%} de {many}")
     print(f"palabras distintas: {len(set(words)) / len(words):.1%} de {len(words)}")
     if source and source != text:
         known = set(re.findall(r"\w+", source.lower()))
@@ -296,9 +299,11 @@ if __name__ == "__main__":
     options.add_argument("poems", nargs="?", help="un texto con su forma y su título en cada poema")
     options.add_argument("--all", action="store_true", help="las sílabas de cada verso")
     options.add_argument("--source", help="el texto con que se entrenó quien escribe lo que llega")
+    options.add_argument("--english", action="store_true", help="contar sílabas inglesas, a ojo")
     args = options.parse_args()
     if args.poems:
         review(open(args.poems, encoding="utf-8").read(), args.all)
     else:
         sys.stdin.reconfigure(encoding="utf-8")
-        report(sys.stdin.read(), args.source and open(args.source, encoding="utf-8").read())
+        report(sys.stdin.read(), args.source and open(args.source, encoding="utf-8").read(),
+               "en" if args.english else "es")

@@ -1,27 +1,20 @@
 """00_history.py: cada modelo contra la cuenta hecha a mano o la suma de todos sus estados."""
-import contextlib
-import io
 import itertools
 import math
 import random
 import re
-import runpy
-import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT, one_line_error
+from conftest import ROOT, inside, one_line_error
 
 H = np.array(list(itertools.product((0.0, 1.0), repeat=6)))  # los 64 estados de seis ocultas
 
+
 @pytest.fixture(scope="module")
 def g():
-    """Los nombres de la lección con seis ocultas y pocas letras, y `printed`, lo que imprime."""
-    printed = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
-        patch.setattr(sys, "argv", "00_history.py --block_size 6 --n_hidden 6 --steps 600".split())
-        names = runpy.run_path(str(ROOT / "00_history.py"))
-    return names | {"printed": printed.getvalue()}
+    """Los nombres de la lección con seis ocultas y pocas letras."""
+    return inside("00_history.py", "--block_size", 6, "--n_hidden", 6, "--steps", 600, cwd=ROOT)
 
 
 def test_oja_is_hebb_brought_back_to_norm_one_up_to_the_square_of_the_rate(g):
@@ -34,7 +27,7 @@ def test_oja_is_hebb_brought_back_to_norm_one_up_to_the_square_of_the_rate(g):
 
 def test_the_neuron_of_1943_computes_and_the_perceptron_obeys_novikoff_and_cycles_in_xor(g):
     assert [g["unit"]([1, 1], [], 2), g["unit"]([1, 0], [], 2), g["unit"]([1, 1, 1], [1, 0], 1)] == [1, 0, 0]
-    table = [[int(bit) for bit in line.split()] for line in g["printed"].splitlines()[1:5]]
+    table = [[int(bit) for bit in line.split()] for line in g["said"].splitlines()[1:5]]
     assert table == [[a, b, a & b, a | b, 1 - a, a ^ b] for a in (0, 1) for b in (0, 1)]
     x = np.c_[np.random.default_rng(1).integers(-9, 10, (300, 2)), np.ones(300, int)]
     margin = x @ [0.6, -0.8, 0.5] / math.sqrt(1.25)
@@ -64,7 +57,7 @@ def test_hopfield_recalls_the_drawing_and_forgets_when_full(g):
     drawn = ["".join(line.split()[k] for line in g["DRAWING"]) for k in range(4)]
     assert drawn == ["".join("#" if v > 0 else "·" for v in row) for row in g["letters"]]
     assert (g["noisy"] * np.tile(g["letters"], (25, 1))).sum(1).tolist() == [64 - 2 * 12] * 100
-    kept = [float(k) for k in re.findall(r"se conserva el (\S+)%", g["printed"])]
+    kept = [float(k) for k in re.findall(r"se conserva el (\S+)%", g["said"])]
     assert g["right"] >= 90 and kept[0] > 99 and kept[1] > 97 and kept[-1] < 88      # 0.138
 
 
@@ -76,7 +69,7 @@ def test_gibbs_reaches_the_enumerated_distribution_and_annealing_a_lower_valley(
     every = np.array([[1, *rest] for rest in itertools.product((-1, 1), repeat=3)])
     p = np.exp([row @ W @ row / 2 / 0.7 for row in every])
     assert abs([(s == row).all(1).mean() for row in every] - p / p.sum()).max() < 0.02
-    fast, slow = re.search(r"media: (\S+) si se baja sin más y (\S+)", g["printed"]).groups()
+    fast, slow = re.search(r"media: (\S+) si se baja sin más y (\S+)", g["said"]).groups()
     assert float(slow) < float(fast)
 
 

@@ -1,31 +1,20 @@
 """01_micrograd.py: `Value` contra PyTorch, las costumbres de micrograd y cada celda por dentro."""
-import contextlib
 import gc
-import io
 import itertools
 import math
 import re
-import runpy
-import sys
 
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, one_line_error
+from conftest import ROOT, inside, one_line_error
 from hypothesis import assume, given, settings, strategies as st
-
-
-def run_inside(*args):
-    """Ejecuta la lección en este proceso: sus nombres y, en "out", lo que imprimió."""
-    out = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out):
-        patch.setattr(sys, "argv", [str(ROOT / "01_micrograd.py"), *map(str, args)])
-        return {**runpy.run_path(str(ROOT / "01_micrograd.py")), "out": out.getvalue()}
 
 
 @pytest.fixture(scope="module")
 def g():
-    return run_inside("--n_hidden", 6, "--steps", 25, "--eval_interval", 10, "--seed", 3)
+    flags = "--n_hidden 6 --steps 25 --eval_interval 10 --seed 3".split()
+    return inside("01_micrograd.py", *flags, cwd=ROOT)
 
 
 def tensors(numbers):
@@ -173,23 +162,23 @@ def test_descend_is_an_independent_descent(g, kind):
 
 def test_training_learns_and_prints_what_happened(g):
     assert g["losses"][-1] < 0.5 * g["losses"][0] and len(g["losses"]) == 25
-    shown = re.findall(r"paso +(\d+)   pérdida ([\d.]+)   aciertos (\d+) de 100", g["out"])
+    shown = re.findall(r"paso +(\d+)   pérdida ([\d.]+)   aciertos (\d+) de 100", g["said"])
     assert [int(s[0]) for s in shown] == [1, 10, 20, 25]
     assert all(float(loss) == round(g["losses"][int(step) - 1], 4) for step, loss, _ in shown)
     hits = sum(g["model"](x).data * t > 0 for x, t in zip(g["X"].tolist(), g["y"]))
     assert int(shown[-1][2]) == hits > 85
-    drawn = re.findall(r"^   ([▒·xo]{73})$", g["out"], re.M)
+    drawn = re.findall(r"^   ([▒·xo]{73})$", g["said"], re.M)
     assert len(drawn) == 23 and 40 < sum(char in "xo" for char in "".join(drawn)) <= 100
     for i, j in itertools.product(range(0, 23, 3), range(0, 73, 9)):
         side = g["model"]([-1.5 + j * 4 / 72, 1.5 - i / 9]).data
         assert drawn[i][j] in ("▒xo" if side > 0 else "·xo")
-    sse = [float(n) for n in re.findall(r"^   (?:una|nueve).* (\S+)$", g["out"], re.M)]
+    sse = [float(n) for n in re.findall(r"^   (?:una|nueve).* (\S+)$", g["said"], re.M)]
     assert sse[0] == 4 and sse[1] < 0.1 and not sse[2] < 1e6  # recta; con capa oculta; tasa enorme
-    assert float(re.search(r"se separan (\S+)", g["out"])[1]) < 1e-9
+    assert float(re.search(r"se separan (\S+)", g["said"])[1]) < 1e-9
 
 
-def test_moons_are_two_half_circles_and_any_seed_passes_every_check():
-    g = run_inside("--noise", 0, "--steps", 1, "--n_hidden", 1, "--seed", -7)
+def test_moons_are_two_half_circles_and_any_seed_passes_every_check(lesson):
+    g = lesson("01_micrograd.py", "--noise", 0, "--steps", 1, "--n_hidden", 1, "--seed", -7)
     upper, lower = g["X"][:50], g["X"][50:] - torch.tensor([1, 0.5])
     assert close(upper.norm(dim=1), 1) and upper[:, 1].min() > -1e-12
     assert close(lower.norm(dim=1), 1) and lower[:, 1].max() < 1e-12 and gc.isenabled()

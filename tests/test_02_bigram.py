@@ -1,24 +1,20 @@
 """02_bigram.py: cuentas, pérdida, sorteo, red y contexto, contra bucles, fórmulas y PyTorch."""
-import contextlib
-import io
 import math
 import random
 import re
-import runpy
-import sys
 from collections import Counter
 from types import SimpleNamespace
 
+import odd_texts
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import ROOT
+from conftest import NAMES, ROOT, inside, needs_names
 
 LINES = (ROOT / "data" / "pueblos.txt").read_text("utf-8").split("\n")[:-1:40]         # 646 pueblos
 shuffled = list(LINES)
 random.Random(42).shuffle(shuffled)
 PARTS = {"train": shuffled[:516], "val": shuffled[516:581], "test": shuffled[581:]}    # 80, 10, 10 %
-NAMES = [p for p in (ROOT / "data/names.txt", ROOT.parent / "shared/data/names.txt") if p.is_file()]
 
 
 def contexts(lines, k):
@@ -36,12 +32,8 @@ def loop_loss(lines, smoothing, V):
 
 
 def run_whole(folder, *args):
-    """Ejecuta la lección en `folder`: sus nombres, y en `out` lo que dijo."""
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as out:
-        patch.chdir(folder)
-        patch.setattr(sys, "argv", [str(ROOT / "02_bigram.py"), *map(str, args)])
-        names = runpy.run_path(str(ROOT / "02_bigram.py"))
-    return SimpleNamespace(**names, out=out.getvalue())
+    """Ejecuta la lección en `folder`: sus nombres, y en `said` lo que dijo."""
+    return SimpleNamespace(**inside("02_bigram.py", *args, cwd=folder))
 
 
 @pytest.fixture(scope="module")
@@ -74,10 +66,10 @@ def test_losses_are_those_of_dictionaries_and_of_cross_entropy(g):
         assert math.isclose(loss, F.cross_entropy(g.log_p[row[:-1]], row[1:]), rel_tol=1e-9)
         unseen = [pair not in known for pair in contexts(lines, 1)]
         assert re.search(rf"^   {name} +{len(unseen)} +{sum(unseen)} +{'inf' if any(unseen) else ''}.* "
-                         rf"{loss:.4f} +{math.exp(loss):.2f}$", g.out, re.M)
-    for smoothing, shown in re.findall(r"^ +([\d.]+) +(\d\.\d{4})$", g.out, re.M):
+                         rf"{loss:.4f} +{math.exp(loss):.2f}$", g.said, re.M)
+    for smoothing, shown in re.findall(r"^ +([\d.]+) +(\d\.\d{4})$", g.said, re.M):
         assert abs(loop_loss(PARTS["val"], float(smoothing), g.V) - float(shown)) < 1e-4
-    line, pair, after = re.search(r"('.*'): nunca se vio ('.*');\n.*de inf a (\S+)$", g.out, re.M).groups()
+    line, pair, after = re.search(r"('.*'): nunca se vio ('.*');\n.*de inf a (\S+)$", g.said, re.M).groups()
     assert eval(line) in PARTS["val"] and tuple(eval(pair)) in set(contexts([eval(line)], 1)) - known
     assert abs(float(after) - loop_loss([eval(line)], g.SMOOTHING, g.V)) < 1e-4
 
@@ -101,7 +93,7 @@ def test_the_descent_is_torch_sgd_on_the_mean_loss_of_each_row(g):
         (F.cross_entropy(W[row[:-1]], row[1:], reduction="none") / visits).sum().backward()
         optimizer.step()
     loss, limit = F.cross_entropy(W[row[:-1]], row[1:]).item(), loop_loss(PARTS["train"], 0, g.V)
-    assert re.search(rf"paso +60   train {loss:.4f} .* le faltan {loss - limit:.4f}$", g.out, re.M)
+    assert re.search(rf"paso +60   train {loss:.4f} .* le faltan {loss - limit:.4f}$", g.said, re.M)
 
 
 def test_decay_ends_where_the_gradient_of_the_penalised_loss_is_zero(g):
@@ -109,7 +101,7 @@ def test_decay_ends_where_the_gradient_of_the_penalised_loss_is_zero(g):
     share = (g.counts.double() / g.counts.sum())[g.common]
     (-(share * W.log_softmax(1)).sum() + 1e-2 / 2 * W.square().sum()).backward()
     assert W.grad.abs().max() < 1e-6 < W.abs().max()
-    away, raw, near, smoothing = map(float, re.search(r"^ +1e-02 (.*)$", g.out, re.M)[1].split())
+    away, raw, near, smoothing = map(float, re.search(r"^ +1e-02 (.*)$", g.said, re.M)[1].split())
     smooth = g.probabilities(g.counts[g.common], smoothing)
     for shown, other in (away, 1 / g.V), (raw, g.raw[g.common]), (near, smooth):
         gap = (W.softmax(1) - other).abs().sum(1) / 2                                  # (R,)
@@ -136,24 +128,20 @@ def test_interpolated_contexts_are_those_of_dictionaries(g):
         new = [first[k][context] == 0 for context, _ in contexts(PARTS["val"], k)]
         row = (g.V ** (k + 1), len(seen[k]), f"{sum(new) / len(new):.1%}", f"{weights[k]:.4f}",
                f"{loss('train', k, weights):.4f}", f"{loss('val', k, weights):.4f}")
-        assert re.search(rf"^ +{k} +" + " +".join(map(str, row)) + "$", g.out, re.M), row
+        assert re.search(rf"^ +{k} +" + " +".join(map(str, row)) + "$", g.said, re.M), row
 
 
-@pytest.mark.skipif(not NAMES, reason="falta names.txt: python data/prepare.py names")
+@needs_names
 def test_names_has_the_figures_of_the_field_and_the_network_speaks_as_the_counts(tmp_path):
-    g = run_whole(tmp_path, "--data", NAMES[0])
-    assert "todas las líneas, sin suavizar: 2.4540; sumando en float32, 2.4541" in g.out
-    assert int(re.search(r"de mil textos, (\d+) son iguales", g.out)[1]) > 950
+    g = run_whole(tmp_path, "--data", NAMES)
+    assert "todas las líneas, sin suavizar: 2.4540; sumando en float32, 2.4541" in g.said
+    assert int(re.search(r"de mil textos, (\d+) son iguales", g.said)[1]) > 950
 
 
-TEXTS = {"iguales": "a\n" * 30, "diez": "\n".join("abcdefghij"), "mapa": (" " * 60 + "# x\n") * 30,
-         "prueba_nueva": "ab\n" * 40 + "\n".join("çñüéáíóúöïë"), "larga": "ab\n" * 11 + "abc" * 900,
-         "china": "\n".join(map(chr, range(0x4E00, 0x4E00 + 2100))), "emoji": "😀😁\n👩‍👧\n" * 7}
-
-
-@pytest.mark.parametrize("name", TEXTS)
+@pytest.mark.parametrize("name", ["líneas de una letra", "todas las letras una vez", "emoji", "árabe",
+                                  "espacios, el 98 %", "una línea muy larga y nueve cortas"])
 def test_strange_texts_pass_every_check_and_leave_their_table(tmp_path, name):
-    (tmp_path / "t.txt").write_text(TEXTS[name], "utf-8")
+    (tmp_path / "t.txt").write_bytes(odd_texts.TEXTS[name].encode())
     g = run_whole(tmp_path, "--data", "t.txt", "--steps", 1, "--seed", len(name))
     c = torch.load(tmp_path / "ckpt_bigram.pt", weights_only=True)
     assert torch.equal(c["weights"]["log_p"], g.P.log().float()) and c["val_loss"] == g.losses["val"]

@@ -2,13 +2,12 @@
 import math
 import random
 import re
-import runpy
 from collections import Counter
 
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import ROOT, one_line_error, run_script
+from conftest import NAMES, ROOT, inside, needs_names, one_line_error, run_script
 from hypothesis import given, settings, strategies as st
 
 TINY = "--n_embd 6 --n_hidden 20 --batch_size 16 --warmup_steps 5 --data t.txt".split()
@@ -43,10 +42,7 @@ def g(tmp_path_factory):
     """Los nombres de la lección con 300 pueblos, sin entrenar."""
     folder = tmp_path_factory.mktemp("piezas")
     (folder / "t.txt").write_text("\n".join(TOWNS), "utf-8")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setattr("sys.argv", ["03_mlp.py", *TINY, "--steps", "0", "--learning_rate", "0.5"])
-        return runpy.run_path(str(ROOT / "03_mlp.py"))
+    return inside("03_mlp.py", *TINY, "--steps", 0, "--learning_rate", 0.5, cwd=folder)
 
 
 @pytest.fixture(scope="module")
@@ -74,11 +70,9 @@ def test_each_part_has_its_windows_and_unseen_marks_the_new_contexts(g):
     assert g["unseen"].tolist() == fresh and 0 < sum(fresh) < len(fresh)
 
 
+@needs_names
 def test_names_has_the_split_of_the_field(lesson):
-    found = [p for p in (ROOT / "data/names.txt", ROOT / "../shared/data/names.txt") if p.exists()]
-    if not found:
-        pytest.skip("falta names.txt: python data/prepare.py names")
-    g = lesson("03_mlp.py", *TINY, "--steps", 0, "--data", found[0])
+    g = lesson("03_mlp.py", *TINY, "--steps", 0, "--data", NAMES)
     assert (len(g["lines"]), g["V"], len(g["Y"]), len(g["Yval"])) == (32_033, 27, 182_625, 22_655)
 
 

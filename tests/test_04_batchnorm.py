@@ -1,11 +1,7 @@
 """04_batchnorm.py: cada capa contra la de PyTorch, el gradiente a mano, y lo que se guarda."""
-import contextlib
-import io
 import math
 import random
 import re
-import runpy
-import sys
 from collections import Counter
 from types import SimpleNamespace
 
@@ -13,27 +9,22 @@ import pytest
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
-from conftest import ROOT
+from conftest import NAMES, ROOT, inside, needs_names
 from hypothesis import given, settings, strategies as st
 
 LESSON = "04_batchnorm.py"
 TINY = "--n_embd 6 --n_hidden 12 --n_layer 2 --batch_size 64".split()
 LINES = (ROOT / "data" / "pueblos.txt").read_text("utf-8").split("\n")[:-1:60]         # 431 pueblos
-NAMES = [p for p in (ROOT / "data", ROOT.parent / "shared" / "data") if (p / "names.txt").is_file()]
 SHAPES = (5, 3), (6, 4), (4,), (4,), (4, 5), (5,)            # C, W1, gain, bias, W2, b2
 
 
 @pytest.fixture(scope="module")
 def g(tmp_path_factory):
     """La lección, con pocos pueblos y 60 pasos: sus nombres, y en `said` lo que dijo."""
-    folder, out = tmp_path_factory.mktemp("batchnorm"), io.StringIO()
+    folder = tmp_path_factory.mktemp("batchnorm")
     (folder / "p.txt").write_text("\n".join(LINES), "utf-8")
     flags = "--data p.txt --steps 60 --eval_interval 25 --learning_rate 0.02 --warmup_steps 9"
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out):
-        patch.chdir(folder)
-        patch.setattr(sys, "argv", [str(ROOT / LESSON), *TINY, *flags.split()])
-        names = runpy.run_path(str(ROOT / LESSON))
-    return SimpleNamespace(**names, said=out.getvalue(), tmp=folder)
+    return SimpleNamespace(**inside(LESSON, *TINY, *flags.split(), cwd=folder), tmp=folder)
 
 
 def plain_pairs(lines, chars, size):
@@ -201,9 +192,9 @@ def test_same_seed_same_weights_and_another_seed_others(lesson, tmp_path):
     assert math.isclose(a["group"]["lr"], 0.008 * 2 / 101)   # el paso 2 de una subida de 100
 
 
-@pytest.mark.skipif(not NAMES, reason="falta names.txt: python data/prepare.py names")
+@needs_names
 def test_names_has_the_split_of_the_field_and_is_calibrated_in_many_batches(lesson):
-    g = lesson(LESSON, *TINY, "--steps", 2, "--data", NAMES[0] / "names.txt")
+    g = lesson(LESSON, *TINY, "--steps", 2, "--data", NAMES)
     sizes = [len(g["windows"](g[part], 3)[1]) for part in ("train", "val", "test")]
     assert (*sizes, g["V"]) == (182_625, 22_655, 22_866, 27)
     assert torch.allclose(g["net"][3].running_mean, g["net"][:3](g["xs"]).mean(0), atol=1e-3)

@@ -7,14 +7,12 @@ import pytest
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
-from conftest import ROOT, one_line_error, run_script
+from conftest import NAMES, needs_names, one_line_error, run_script
 
 SCRIPT = "05_wavenet.py"
 TINY = ["--n_embd", 8, "--n_hidden", 6, "--batch_size", 8, "--demo_steps", 2, "--data", "t.txt"]
 VILLAGES = ["Villa del Río", "Río Hondo", "Hondarribia", "Ñuñoa", "Alba de Tormes", "Olmo",
             "Olmedo", "Vado del Alba", "Hoz", "Tormes del Río"] * 6
-NAMES = [folder / "names.txt" for folder in (ROOT / "data", ROOT.parent / "shared" / "data")
-         if (folder / "names.txt").exists()]
 
 
 @pytest.fixture
@@ -183,8 +181,8 @@ def test_odd_texts_and_constants_pass_every_check_and_train(lesson, tmp_path, te
     assert torch.load("ckpt_wavenet.pt", weights_only=True)["val_loss"] == g["val_loss"] > 0
 
 
-@pytest.mark.skipif(not NAMES, reason="falta names.txt: python data/prepare.py names")
+@needs_names
 def test_names_have_the_partition_of_the_published_figures(lesson):
-    g = lesson(SCRIPT, "--steps", 0, "--data", NAMES[0])
+    g = lesson(SCRIPT, "--steps", 0, "--data", NAMES)
     assert (len(g["lines"]), g["V"]) == (32_033, 27)
     assert [len(g["by_window"](g[part])[1]) for part in ("train", "val")] == [182_625, 22_655]

@@ -1,13 +1,8 @@
-"""Lo que se rompe: ficheros dañados, cortados u hostiles, un kill -9 al guardar, un disco lleno.
-
-Con `python tests/test_faults.py 2000` es una campaña de tantos daños al azar, que cuenta lo que halla.
-"""
+"""Lo que se rompe: ficheros dañados, cortados u hostiles, un kill -9 al guardar, un disco lleno."""
 import io
 import os
 import pickle
 import random
-import sys
-import tempfile
 
 import pytest
 import torch
@@ -151,15 +146,3 @@ def test_a_kill_at_any_save_loses_nothing(whole, tmp_path, moment):
         ended = torch.load(tmp_path / "ckpt.pt", weights_only=True)
         for name, w in torch.load(io.BytesIO(whole), weights_only=True)["weights"].items():
             assert torch.equal(ended["weights"][name], w), name
-
-
-if __name__ == "__main__":
-    from pathlib import Path
-    with tempfile.TemporaryDirectory() as name:
-        folder, rng, heard = Path(name), random.Random(), 0
-        train(folder)
-        data = (folder / "ckpt.pt").read_bytes()
-        times = int(sys.argv[1])
-        for _ in range(times):
-            heard += opens(folder, flipped(data, rng))
-        print(f"{times} daños de un bit: {times - heard} se dicen en una línea, {heard} no se notan")

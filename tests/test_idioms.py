@@ -273,13 +273,8 @@ def test_pasted_cells_keep_their_constants(tmp_path):
     assert done.stdout.endswith("pasos 0\n")
 
 
-def test_run_in_a_notebook_obeys_its_options(lesson, words, monkeypatch):
-    """%run da __file__ y sys.argv, y una salida sin `reconfigure`."""
-    class Output:
-        write = sys.stdout.write
-        flush = sys.stdout.flush
-        isatty = sys.stdout.isatty
-    monkeypatch.setattr(sys, "stdout", Output())
+def test_run_in_a_notebook_obeys_its_options(lesson, words):
+    """%run da __file__ y sys.argv, y una salida sin `reconfigure`, como la de `lesson`."""
     names = lesson("06_gpt.py", *SMALL["06_gpt.py"], "--data", words, "--steps", 0, "--seed", 5)
     assert (names["STEPS"], names["SEED"], names["text"]) == (0, 5, LINES)
     with pytest.raises(SystemExit):

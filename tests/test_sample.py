@@ -1,12 +1,10 @@
 """sample.py: las notas de cada lección, con memoria y sin ella; el sorteo; las malas entradas."""
 import random
-import runpy
 import signal
-import sys
 
 import pytest
 import torch
-from conftest import ROOT, one_line_error, run_script, start
+from conftest import ROOT, inside, one_line_error, run_script, start
 from hypothesis import given, settings, strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -30,16 +28,9 @@ def folder(tmp_path_factory):
     return folder
 
 
-def names(folder, script, *args):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setattr(sys, "argv", [str(ROOT / script), *args])
-        return runpy.run_path(str(ROOT / script))
-
-
 @pytest.fixture(scope="session")
 def sampler(folder):
-    return names(folder, "sample.py", "gpt.pt", "--length", "1")
+    return inside("sample.py", "gpt.pt", "--length", 1, cwd=folder)
 
 
 @pytest.fixture(scope="session", params=LINES)
@@ -49,14 +40,15 @@ def line_model(request, folder):
     flags += ["--data", "pueblos.txt", "--steps", 30, "--out", "linea.pt"]
     done = run_script(script, *flags, cwd=folder)
     assert done.returncode == 0, done.stderr
-    g = names(folder, "sample.py", "linea.pt", "--length", "1")
+    g = inside("sample.py", "linea.pt", "--length", 1, cwd=folder)
     return g["forward"], g["w"], {**g["c"], "val_loss": g["checkpoint"]["val_loss"]}, g["chars"]
 
 
 @pytest.fixture(scope="session")
 def gpt_lesson(folder):
     """Los nombres vivos de 06_gpt.py: al cambiar una constante, GPT() la obedece."""
-    return names(folder, "06_gpt.py", *SMALL_GPT, "--steps", "0")["GPT"].forward.__globals__
+    lesson = inside("06_gpt.py", *SMALL_GPT, "--steps", 0, cwd=folder)
+    return lesson["GPT"].forward.__globals__
 
 
 def random_gpt(lesson):
@@ -114,13 +106,6 @@ def test_with_memory_a_character_costs_at_most_two_positions(sampler, gpt_lesson
         for n in range(1, 301):
             sampler["gpt"](w, c, ids[:, :n], memory)
     assert 300 * position < count.get_total_flops() < 2.15 * 300 * position  # 0.15: notas y softmax
-
-
-def test_half_precision_weights_work_in_float32(folder):
-    checkpoint = torch.load(folder / "gpt.pt", weights_only=True)
-    checkpoint["weights"] = {name: w.half() for name, w in checkpoint["weights"].items()}
-    torch.save(checkpoint, folder / "half.pt")
-    assert names(folder, "sample.py", "half.pt")["w"]["head.weight"].dtype == torch.float32
 
 
 def test_a_line_model_gives_the_loss_its_lesson_measured(line_model, folder):

@@ -6,8 +6,8 @@ ni gradientes, sólo funciones de los pesos. Verás qué hacen la temperatura y
 top-k, cómo se pliega un BatchNorm, y cómo una memoria (cache) hace que cada
 carácter cueste una posición y no una ventana entera.
 
-    python sample.py ckpt.pt                                 500 caracteres
-    python sample.py ckpt.pt --prompt "# Soneto: " --num 3   tres así empezados
+    python sample.py models/sonetos.pt                       uno que viene con el curso
+    python sample.py ckpt.pt --prompt "# Soneto: " --num 3   el tuyo, tres veces
     python sample.py ckpt_wavenet.pt --temperature 0.5       pueblos prudentes
 
 El texto sale por stdout según se escribe; lo demás, por stderr.
@@ -201,12 +201,11 @@ def rotate(x, turn):
 
 def attention(w, c, block, x, turn, memory):
     """Atención de `x` (K, m, C) a sí misma y a lo guardado: (K, m, C). Vaswani, ecuación 1."""
-    K, m, C = x.shape
-    d = C // c["n_head"]
+    K, m = x.shape[:2]
     qkv = linear(w, block + "attention.qkv", norm(w, block + "norm_1", x))
-    qkv = qkv.view(K, m, 3, -1, d).permute(2, 0, 3, 1, 4)                         # (3, K, H, m, d)
+    qkv = qkv.view(K, m, 3, c["n_head"], -1).permute(2, 0, 3, 1, 4)               # (3, K, H, m, d)
     if c["rotary"]:
-        qkv[:2] = rotate(F.rms_norm(qkv[:2], (d,)), turn)
+        qkv[:2] = rotate(F.rms_norm(qkv[:2], qkv.shape[-1:]), turn)
     q, kv = qkv[0], qkv[1:]                                  # (K, H, m, d), (2, K, H, m, d)
     if block in memory:
         kv = torch.cat([memory[block], kv], dim=3)                                # (2, K, H, n, d)
@@ -268,7 +267,7 @@ def gpt(w, c, ids, memory):
 MODELS = {"bigram": bigram, "mlp": mlp, "batchnorm": batchnorm, "wavenet": wavenet, "gpt": gpt}
 warnings.simplefilter("ignore")                              # torch avisa de ficheros raros
 if not Path(CKPT).is_file():
-    sys.exit(f"error: no hay ningún fichero «{CKPT}». Lo escriben las lecciones: python 06_gpt.py")
+    sys.exit(f"error: no hay ningún fichero «{CKPT}». Prueba models/poesia.pt, o python 06_gpt.py")
 try:
     checkpoint = torch.load(CKPT, "cpu", weights_only=True)
     assert checkpoint["format"] == 1

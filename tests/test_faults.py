@@ -87,7 +87,7 @@ def spoiled(checkpoint):
     yield "de otro modelo", {**checkpoint, "model": "loro"}
     yield "de otro formato", {**checkpoint, "format": 2}
     yield "sin configuración", {**checkpoint, "config": 3}
-    for key, value in ("n_head", 0), ("block_size", 0), ("n_layer", 2), ("block_size", "a"):
+    for key, value in ("n_head", 0), ("n_head", 3), ("block_size", 0), ("n_layer", 2), ("block_size", "a"):
         yield f"{key} = {value}", {**checkpoint, "config": {**c, key: value}}
     yield "sin caracteres", {**checkpoint, "chars": ""}
     yield "con pocos caracteres", {**checkpoint, "chars": checkpoint["chars"][:-1]}

@@ -62,6 +62,15 @@ def test_the_scansion_catches_a_lame_verse_and_a_false_rhyme():
         assert scanned.rhyme.endswith(rhyme[-2:]), (verse, scanned)
 
 
+def test_the_report_on_a_sonnet_and_one_false_word(capsys):
+    title, stanzas = next((title, stanzas) for form, title, stanzas in POEMS if form == "Soneto")
+    metre.report("\n\n".join([f"# Soneto: {title}", *map("\n".join, stanzas), "un xqzo"]), TEXT, "es")
+    said = capsys.readouterr().out
+    assert "versos: 15\n" in said and "riman como deben: 100.0% de 14\n" in said
+    assert 100 < len(re.search("copiado: .*«(.+)»", said)[1]) and "fuente: 100.0%" not in said
+    assert metre.english("But, soft! what light through yonder window breaks?") == 10
+
+
 def test_data_readme_counts_the_forms_as_they_are():
     readme = (ROOT / "data" / "README.md").read_text("utf-8")
     counted = dict(re.findall(r"^\| ([^|]+?) \|[^|]*\| *(\d+) \|$", readme, re.M))

@@ -233,11 +233,8 @@ def sonnet_rhymes(stanzas):
 
 def english(verse):
     """Sílabas de un verso inglés, a ojo: grupos de vocales, sin la e final muda ni la de «-es»."""
-    count = 0
-    for word in re.findall(r"[a-z']+", verse.lower()):
-        groups = re.findall(r"[aeiouy]+", re.sub(r"([^aeiouyl])es?$", r"\1", word))
-        count += max(1, len(groups))
-    return count
+    words = [re.sub(r"([^aeiouyl])es?$", r"\1", word) for word in re.findall(r"[a-z']+", verse.lower())]
+    return sum(max(1, len(re.findall(r"[aeiouy]+", word))) for word in words)
 
 
 def longest_copy(words, source):
@@ -265,10 +262,12 @@ def report(text, source, language):
         count = [english(verse) for verse in spoken]
         print(f"miden 10 sílabas inglesas: {count.count(10) / len(count):.1%}; de 9 a 11, "
               f"{sum(9 <= n <= 11 for n in count) / len(count):.1%}")
-    sonnets = [sonnet_rhymes(stanzas) for form, _, stanzas in poems(text) if form == "Soneto"]
-    rhymed, many = sum(r for r, _ in sonnets), sum(n for _, n in sonnets)
-    if many:
-        print(f"versos de soneto que riman como deben: {rhymed / many:.1%} de {many}")
+    sonnets = [stanzas for form, _, stanzas in poems(text) if form == "Soneto"]
+    if sonnets:
+        rhymed, many = (sum(column) for column in zip(*map(sonnet_rhymes, sonnets)))
+        whole = sum([len(stanza) for stanza in stanzas] == [4, 4, 3, 3] for stanzas in sonnets)
+        print(f"sonetos: {len(sonnets)}, de ellos {whole} de 4-4-3-3 versos")
+        print(f"versos de soneto que riman como deben: {rhymed / max(many, 1):.1%} de {many}")
     print(f"palabras distintas: {len(set(words)) / len(words):.1%} de {len(words)}")
     if source and source != text:
         known = set(re.findall(r"\w+", source.lower()))

@@ -18,6 +18,7 @@ import signal
 import sys
 import time
 import unicodedata
+import warnings
 import zlib
 from pathlib import Path
 
@@ -477,10 +478,9 @@ def save(checkpoint, path):
         sys.exit(f"error: no puedo guardar «{path}»: ¿cabe en el disco? Elige otro sitio con --out")
 
 # %% 11. Entrenar
-# Cada EVAL_INTERVAL pasos se mide la pérdida en las dos partes, se guarda, y se ve qué escribe ya
-# el modelo. Vale el mejor en validación: si ésta empeora mientras train baja, recita el texto
-# (sobreajuste, overfitting); prueba --dropout 0.2, menos STEPS o más texto. Ctrl-C acaba el bucle,
-# y --resume sigue, bit a bit, desde lo último guardado.
+# Cada EVAL_INTERVAL pasos se mide la pérdida en las dos partes, se guarda, y se ve qué escribe.
+# Vale el mejor en validación: si ésta empeora mientras train baja, recita (sobreajuste,
+# overfitting); prueba --dropout 0.2, menos STEPS o más texto. Tras Ctrl-C, --resume sigue.
 @torch.no_grad()
 def evaluate(ids):
     """Pérdida media sobre `ids`, en ventanas contiguas; si son demasiadas, en unas cuantas."""
@@ -513,6 +513,7 @@ recipe = {name: globals()[name.upper()] for name in habits.split()}
 recipe["data"] = f"un texto de {len(text)} caracteres, huella {zlib.crc32(text.encode())}"
 best, done, seconds = None, 0, 0.0
 if RESUME:
+    warnings.simplefilter("ignore")                          # torch avisa de ficheros raros
     try:
         saved = torch.load(RESUME, "cpu", weights_only=True)
         training, now = saved["training"], config | recipe

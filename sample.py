@@ -245,7 +245,7 @@ def gpt(w, c, ids, memory):
     x = F.embedding(window[:, first:], w["token.weight"])                         # (K, m, C)
     turn = None
     if c["rotary"]:
-        turn = rotation(first, n, x.size(-1) // c["n_head"])
+        turn = rotation(first, n, c["n_embd"] // c["n_head"])
     else:
         x = x + w["position.weight"][first:n]
     if c["ngrams"]:

@@ -223,10 +223,11 @@ def sonnet_rhymes(stanzas):
     (ABBA o ABAB); en los tercetos que lo cierran, con otro de ellos. Los trozos que no son un
     cuarteto ni un terceto no cuentan."""
     rhymed = verses = 0
-    for four in [[scan(verse).rhyme for verse in stanza] for stanza in stanzas if len(stanza) == 4]:
-        a, b, c, d = four
-        rhymed += 2 * max((a == d) + (b == c), (a == c) + (b == d))
-        verses += 4
+    for stanza in stanzas:
+        if len(stanza) == 4:
+            a, b, c, d = (scan(verse).rhyme for verse in stanza)
+            rhymed += 2 * max((a == d) + (b == c), (a == c) + (b == d))
+            verses += 4
     last = [scan(verse).rhyme for stanza in stanzas if len(stanza) == 3 for verse in stanza]
     return rhymed + sum(last.count(rhyme) > 1 for rhyme in last), verses + len(last)
 
@@ -246,25 +247,26 @@ def longest_copy(words, source):
     return best
 
 
-def report(text, source, language):
+def report(text, source, english_verse=False):
     """Imprime cuánto de `text` mide, rima, existe y está copiado de `source` (o nada, si está vacío)."""
     verses = [line.strip() for line in text.split("\n") if line.strip() and line[0] not in "#-"]
     words = re.findall(r"\w+", text.lower())
     if not verses:
         sys.exit("error: no ha llegado ningún verso")
     print(f"versos: {len(verses)}")
-    for n in (7, 8, 11) if language == "es" else ():
+    for n in () if english_verse else (7, 8, 11):
         levels = [fits(scan(verse), n) for verse in verses]
         exact, free = levels.count(0) / len(levels), levels.count(1) / len(levels)
         print(f"miden {n} sílabas: {exact:.1%}, y con alguna licencia otro {free:.1%}")
-    if language == "en":
+    if english_verse:
         spoken = [verse for verse in verses if not verse.endswith(":")]
         count = [english(verse) for verse in spoken]
         print(f"miden 10 sílabas inglesas: {count.count(10) / len(count):.1%}; de 9 a 11, "
               f"{sum(9 <= n <= 11 for n in count) / len(count):.1%}")
     sonnets = [stanzas for form, _, stanzas in poems(text) if form == "Soneto"]
     if sonnets:
-        rhymed, many = (sum(column) for column in zip(*map(sonnet_rhymes, sonnets)))
+        counts = [sonnet_rhymes(stanzas) for stanzas in sonnets]
+        rhymed, many = sum(r for r, _ in counts), sum(n for _, n in counts)
         whole = sum([len(stanza) for stanza in stanzas] == [4, 4, 3, 3] for stanzas in sonnets)
         print(f"sonetos: {len(sonnets)}, de ellos {whole} de 4-4-3-3 versos")
         print(f"versos de soneto que riman como deben: {rhymed / max(many, 1):.1%} de {many}")
@@ -304,5 +306,5 @@ if __name__ == "__main__":
         review(open(args.poems, encoding="utf-8").read(), args.all)
     else:
         sys.stdin.reconfigure(encoding="utf-8")
-        report(sys.stdin.read(), args.source and open(args.source, encoding="utf-8").read(),
-               "en" if args.english else "es")
+        source = args.source and open(args.source, encoding="utf-8").read()
+        report(sys.stdin.read(), source, args.english)

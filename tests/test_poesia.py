@@ -64,7 +64,7 @@ def test_the_scansion_catches_a_lame_verse_and_a_false_rhyme():
 
 def test_the_report_on_a_sonnet_and_one_false_word(capsys):
     title, stanzas = next((title, stanzas) for form, title, stanzas in POEMS if form == "Soneto")
-    metre.report("\n\n".join([f"# Soneto: {title}", *map("\n".join, stanzas), "un xqzo"]), TEXT, "es")
+    metre.report("\n\n".join([f"# Soneto: {title}", *map("\n".join, stanzas), "un xqzo"]), TEXT)
     said = capsys.readouterr().out
     assert "versos: 15\n" in said and "riman como deben: 100.0% de 14\n" in said
     assert 100 < len(re.search("copiado: .*«(.+)»", said)[1]) and "fuente: 100.0%" not in said

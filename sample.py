@@ -325,5 +325,5 @@ print(f"\n{LENGTH} caracteres x {NUM} en {seconds:.2f} s: {LENGTH * NUM / second
 # %% Experimentos: predice antes de mirar (con models/poesia.pt)
 # - TEMPERATURE = 0.3, 1.0 y 1.5: ¿qué parte de sus palabras está en el libro? 98 %, 88 % y 66 %.
 # - Y de las que escribe, ¿cuántas son distintas? 9 %, 36 % y 55 %: la prudencia se repite.
-# - NUM = 16: ¿tarda 16 veces lo que uno? Diez y media: el ordenador rinde más con lotes.
-# - Pon {} donde dice memory en el bucle: mismas notas; ¿cuánto más tarda? Casi veinte veces.
+# - NUM = 16: ¿tarda 16 veces lo que uno? Unas doce: el ordenador rinde más con lotes.
+# - Pon {} donde dice memory en el bucle: mismas notas; ¿cuánto más tarda? Diecisiete veces.

@@ -16,8 +16,6 @@ import sys
 import unicodedata
 from pathlib import Path
 
-import numpy as np
-
 # %% Constantes: cámbialas aquí y vuelve a ejecutar, o dales valor desde la terminal
 DATA = "pueblos.txt"  # nombres de las celdas 6 y 7: una ruta, o un nombre de la carpeta data/
 SEED = 1337           # semilla del azar
@@ -28,13 +26,15 @@ BLOCK_SIZE = 8        # letras de un nombre como mucho: los más largos no entra
 N_HIDDEN = 128        # unidades ocultas de la máquina restringida
 LEARNING_RATE = 0.5   # tasa de aprendizaje al empezar; baja en línea recta hasta cero
 
-# %% Cada constante es una opción: N_EMBD -> --n_embd 64. En un cuaderno, mandan las de arriba
+# %% Fontanería (puedes saltártela): cada constante es una opción, SEED -> --seed 7
+# Lee los comentarios de arriba para hacer con ellos la ayuda. En un cuaderno mandan las constantes.
 file = Path(globals().get("__file__", "cuaderno")).resolve()
-if Path(sys.argv[0]).name == file.name:                      # python o %run; pegado en celdas, no
+if Path(sys.argv[0]).resolve() == file:                      # python o %run; pegado en celdas, no
     if hasattr(sys.stdout, "reconfigure"):                   # la salida de un cuaderno no lo tiene
         sys.stdout.reconfigure(encoding="utf-8", line_buffering=True)
         if hasattr(signal, "SIGPIPE"):
             signal.signal(signal.SIGPIPE, signal.SIG_DFL)    # «| head» acaba sin ruido
+            signal.signal(signal.SIGINT, signal.SIG_DFL)     # y Ctrl-C también
     options = argparse.ArgumentParser(allow_abbrev=False, description=__doc__,
                                       formatter_class=argparse.RawDescriptionHelpFormatter)
     cell = file.read_text("utf-8").split("# %%")[1]
@@ -45,6 +45,9 @@ if Path(sys.argv[0]).name == file.name:                      # python o %run; pe
             kind = {"action": argparse.BooleanOptionalAction}                   # --x y --no-x
         options.add_argument(f"--{name.lower()}", default=value, help=f"{note} [{value}]", **kind)
     globals().update({k.upper(): v for k, v in vars(options.parse_args()).items()})
+
+# %% Bibliotecas, tras las opciones porque tardan un segundo en llegar
+import numpy as np
 
 # %% Leer un texto: una sola forma de escribir la «ñ» (NFC) y el fin de línea, sin marcas ocultas
 folder = file.parent / "data"

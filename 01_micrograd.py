@@ -20,8 +20,6 @@ import sys
 import timeit
 from pathlib import Path
 
-import torch
-
 # %% Constantes: cámbialas aquí y vuelve a ejecutar, o dales valor desde la terminal
 SEED = 1             # semilla del azar
 PLOT = ""            # carpeta donde guardar las figuras (vacía: ninguna; pide matplotlib)
@@ -32,13 +30,15 @@ N_HIDDEN = 16        # neuronas de cada una de las dos capas ocultas
 LEARNING_RATE = 1.0  # tasa de aprendizaje al empezar; baja en línea recta hasta su décima parte
 WEIGHT_DECAY = 1e-4  # peso en la pérdida de la suma de los cuadrados de los parámetros (L2)
 
-# %% Cada constante es una opción: N_EMBD -> --n_embd 64. En un cuaderno, mandan las de arriba
+# %% Fontanería (puedes saltártela): cada constante es una opción, SEED -> --seed 7
+# Lee los comentarios de arriba para hacer con ellos la ayuda. En un cuaderno mandan las constantes.
 file = Path(globals().get("__file__", "cuaderno")).resolve()
-if Path(sys.argv[0]).name == file.name:                      # python o %run; pegado en celdas, no
+if Path(sys.argv[0]).resolve() == file:                      # python o %run; pegado en celdas, no
     if hasattr(sys.stdout, "reconfigure"):                   # la salida de un cuaderno no lo tiene
         sys.stdout.reconfigure(encoding="utf-8", line_buffering=True)
         if hasattr(signal, "SIGPIPE"):
             signal.signal(signal.SIGPIPE, signal.SIG_DFL)    # «| head» acaba sin ruido
+            signal.signal(signal.SIGINT, signal.SIG_DFL)     # y Ctrl-C también
     options = argparse.ArgumentParser(allow_abbrev=False, description=__doc__,
                                       formatter_class=argparse.RawDescriptionHelpFormatter)
     cell = file.read_text("utf-8").split("# %%")[1]
@@ -49,6 +49,9 @@ if Path(sys.argv[0]).name == file.name:                      # python o %run; pe
             kind = {"action": argparse.BooleanOptionalAction}                   # --x y --no-x
         options.add_argument(f"--{name.lower()}", default=value, help=f"{note} [{value}]", **kind)
     globals().update({k.upper(): v for k, v in vars(options.parse_args()).items()})
+
+# %% Bibliotecas, tras las opciones porque tardan un segundo en llegar
+import torch
 
 # %% 1. La derivada es una pendiente
 # Mueve x un poco, h, y mira cuánto se mueve f(x): el cociente es la pendiente, la derivada.

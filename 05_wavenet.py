@@ -23,10 +23,6 @@ import time
 import unicodedata
 from pathlib import Path
 
-import torch
-import torch.nn as nn
-import torch.nn.functional as F
-
 # %% Constantes: cámbialas aquí y vuelve a ejecutar, o dales valor desde la terminal
 DATA = "pueblos.txt"      # texto de trabajo, un ejemplo por línea: una ruta, o un nombre de data/
 OUT = "ckpt_wavenet.pt"   # punto de control (checkpoint) que se escribe
@@ -49,13 +45,15 @@ WARMUP_STEPS = 100        # pasos en que la tasa sube desde cero; después baja 
 WEIGHT_DECAY = 0.1        # decaimiento de los pesos, sólo en las matrices
 GRAD_CLIP = 1.0           # norma máxima del gradiente (0: sin límite)
 
-# %% Cada constante es una opción: N_EMBD -> --n_embd 64. En un cuaderno, mandan las de arriba
+# %% Fontanería (puedes saltártela): cada constante es una opción, SEED -> --seed 7
+# Lee los comentarios de arriba para hacer con ellos la ayuda. En un cuaderno mandan las constantes.
 file = Path(globals().get("__file__", "cuaderno")).resolve()
-if Path(sys.argv[0]).name == file.name:                      # python o %run; pegado en celdas, no
+if Path(sys.argv[0]).resolve() == file:                      # python o %run; pegado en celdas, no
     if hasattr(sys.stdout, "reconfigure"):                   # la salida de un cuaderno no lo tiene
         sys.stdout.reconfigure(encoding="utf-8", line_buffering=True)
         if hasattr(signal, "SIGPIPE"):
             signal.signal(signal.SIGPIPE, signal.SIG_DFL)    # «| head» acaba sin ruido
+            signal.signal(signal.SIGINT, signal.SIG_DFL)     # y Ctrl-C también
     options = argparse.ArgumentParser(allow_abbrev=False, description=__doc__,
                                       formatter_class=argparse.RawDescriptionHelpFormatter)
     cell = file.read_text("utf-8").split("# %%")[1]
@@ -66,6 +64,11 @@ if Path(sys.argv[0]).name == file.name:                      # python o %run; pe
             kind = {"action": argparse.BooleanOptionalAction}                   # --x y --no-x
         options.add_argument(f"--{name.lower()}", default=value, help=f"{note} [{value}]", **kind)
     globals().update({k.upper(): v for k, v in vars(options.parse_args()).items()})
+
+# %% Bibliotecas, tras las opciones porque tardan un segundo en llegar
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
 
 # %% Leer un texto: una sola forma de escribir la «ñ» (NFC) y el fin de línea, sin marcas ocultas
 folder = file.parent / "data"

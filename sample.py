@@ -22,9 +22,6 @@ import unicodedata
 import warnings
 from pathlib import Path
 
-import torch
-import torch.nn.functional as F
-
 # %% Constantes: cámbialas aquí y vuelve a ejecutar, o dales valor desde la terminal
 CKPT = "ckpt.pt"   # punto de control (checkpoint) de 02 a 06; puede ir sin nombre
 PROMPT = ""        # comienzo del texto; si lleva un guion delante, --prompt=-Hola
@@ -34,13 +31,15 @@ TEMPERATURE = 0.7  # menos de 1, más prudente; más de 1, más atrevida; 1, la 
 TOP_K = 0          # sortear sólo entre los k caracteres más probables (0: entre todos)
 SEED = -1          # semilla del azar: la misma, el mismo texto (-1: una nueva cada vez)
 
-# %% Cada constante es una opción: N_EMBD -> --n_embd 64. En un cuaderno, mandan las de arriba
+# %% Fontanería (puedes saltártela): cada constante es una opción, SEED -> --seed 7
+# Lee los comentarios de arriba para hacer con ellos la ayuda. En un cuaderno mandan las constantes.
 file = Path(globals().get("__file__", "cuaderno")).resolve()
-if Path(sys.argv[0]).name == file.name:                      # python o %run; pegado en celdas, no
+if Path(sys.argv[0]).resolve() == file:                      # python o %run; pegado en celdas, no
     if hasattr(sys.stdout, "reconfigure"):                   # la salida de un cuaderno no lo tiene
         sys.stdout.reconfigure(encoding="utf-8", line_buffering=True)
         if hasattr(signal, "SIGPIPE"):
             signal.signal(signal.SIGPIPE, signal.SIG_DFL)    # «| head» acaba sin ruido
+            signal.signal(signal.SIGINT, signal.SIG_DFL)     # y Ctrl-C también
     options = argparse.ArgumentParser(allow_abbrev=False, description=__doc__,
                                       formatter_class=argparse.RawDescriptionHelpFormatter)
     cell = file.read_text("utf-8").split("# %%")[1]
@@ -52,6 +51,10 @@ if Path(sys.argv[0]).name == file.name:                      # python o %run; pe
         options.add_argument(f"--{name.lower()}", default=value, help=f"{note} [{value}]", **kind)
     options.add_argument("ckpt", nargs="?", default=argparse.SUPPRESS, help="lo mismo que --ckpt")
     globals().update({k.upper(): v for k, v in vars(options.parse_args()).items()})
+
+# %% Bibliotecas, tras las opciones porque tardan un segundo en llegar
+import torch
+import torch.nn.functional as F
 
 # %% 1. De las notas a la probabilidad
 # El modelo da una nota (logit) a cada carácter. Dividirlas por la temperatura antes del softmax

@@ -10,6 +10,7 @@ entrena sin engañarse y cómo se juzga lo que escribe. Cada celda construye una
     python sample.py ckpt.pt            el modelo habla
 """
 import argparse
+import functools
 import math
 import os
 import re
@@ -26,6 +27,7 @@ from pathlib import Path
 DATA = "poesia.txt"   # texto de trabajo: una ruta, o un nombre de la carpeta data/
 OUT = "ckpt.pt"       # punto de control (checkpoint) que se escribe
 RESUME = ""           # punto de control desde el que seguir (vacío: empezar de cero)
+BASE = ""             # modelo del que partir, con su forma y su alfabeto (vacío: de cero)
 SEED = 1337           # semilla del azar
 PLOT = ""             # carpeta donde guardar las figuras (vacía: ninguna; pide matplotlib)
 DEVICE = ""           # cuda, mps o cpu (vacío: cuda si la hay, o cpu)
@@ -43,13 +45,15 @@ RESIDUAL = True       # conexiones residuales: x + f(x) en vez de f(x)
 LAYER_NORM = True     # normalizar cada posición antes de cada capa
 FEED_FORWARD = True   # red de dos capas tras la atención
 ROTARY = True         # posiciones que giran preguntas y claves, en vez de sumarse a la entrada
-SQUARE = True         # elevar al cuadrado la ReLU de esa red
-NGRAMS = 8192         # filas de cada tabla de n-gramas, la de parejas y la de tríos (0: sin tablas)
-NGRAM_DROPOUT = 0.25  # fracción de posiciones que al entrenar se quedan sin sus n-gramas
+QK_NORM = True        # dejar del mismo tamaño todas las preguntas y todas las claves
+SQUARE = False        # elevar al cuadrado la ReLU de la red de dos capas
+NGRAMS = 5            # tablas para los últimos 2, 3... hasta NGRAMS caracteres (0: sin tablas)
+ROWS = 8191           # filas de cada tabla; mejor un número primo
+NGRAM_DROPOUT = 0.25  # fracción de posiciones que al entrenar se quedan sin sus tablas
 LEARNING_RATE = 5e-3  # tasa de aprendizaje en su máximo
 MUON = 0.015          # tasa de Muon en las matrices de los bloques (0: AdamW también en ellas)
 WARMUP_STEPS = 100    # pasos en que la tasa sube desde cero; después baja en línea recta hasta cero
-WEIGHT_DECAY = 0.2    # decaimiento de los pesos, sólo en las matrices
+WEIGHT_DECAY = 0.2    # decaimiento de los pesos
 GRAD_CLIP = 1.0       # norma máxima del gradiente (0: sin límite)
 PROMPT = ""           # comienzo de la muestra (vacío: salto de línea); con guion, --prompt=-Hola
 LENGTH = 600          # caracteres de la muestra final
@@ -72,8 +76,9 @@ if Path(sys.argv[0]).resolve() == file:                      # python o %run; pe
         kind = {"type": type(value)}
         if isinstance(value, bool):
             kind = {"action": argparse.BooleanOptionalAction}                   # --x y --no-x
-        options.add_argument(f"--{name.lower()}", default=value, help=f"{note} [{value}]", **kind)
-    globals().update({k.upper(): v for k, v in vars(options.parse_args()).items()})
+        options.add_argument(f"--{name.lower()}", dest=name, default=value,
+                             help=f"{note} [{value}]", **kind)
+    globals().update(vars(options.parse_args()))
 
 # %% Bibliotecas, tras las opciones porque tardan un segundo en llegar
 import torch
@@ -81,94 +86,124 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 # %% 1. La media con máscara, de tres maneras
-# Atender es promediar lo anterior. Con bucles se entiende; con una matriz triangular es un solo
-# producto; y como softmax de notas (scores) con -inf en el futuro, las notas podrán aprenderse.
-torch.manual_seed(SEED)
-x = torch.randn(4, 8, 32)                                    # (B, T, C) textos, puestos, canales
-B, T, C = x.shape
+# Un modelo que escribe predice en cada puesto del texto el carácter que sigue, y para eso ha de
+# reunir lo que dicen los anteriores. La manera más simple de reunir es promediar: en el puesto t,
+# la media de los vectores de los puestos 0 a t, y nada de lo que viene después, porque al escribir
+# aún no existe. Con bucles se entiende. Con una matriz triangular, la máscara, es un solo producto.
+# Y hay una tercera manera, que es la que sirve: dar a cada puesto una nota (score) y pasar las
+# notas por softmax (lección 02). Con todas las notas iguales, los pesos salen iguales y la media es
+# la de siempre; y un puesto con nota -inf pesa e^-inf = 0: así se tapa el futuro. Lo bueno es que
+# las notas se podrán aprender.
+def same(a, b):
+    """¿Son iguales los tensores `a` y `b`, salvo redondeos?"""
+    return torch.allclose(a, b, atol=1e-4)
+
+torch.manual_seed(SEED % 2**63)
+toy = torch.randn(4, 8, 32)                                  # (B, T, C) textos, puestos, canales
+B, T, C = toy.shape
 loops = torch.zeros(B, T, C)
 for b in range(B):
     for t in range(T):
-        loops[b, t] = x[b, :t + 1].mean(0)                   # (C,) la media de lo visto hasta t
+        loops[b, t] = toy[b, :t + 1].mean(0)                 # (C,) la media de lo visto hasta t
 past = torch.ones(T, T).tril()                               # (T, T) fila t: unos hasta t
-product = past / past.sum(1, keepdim=True) @ x               # (T, T) @ (B, T, C) -> (B, T, C)
-scores = torch.zeros(T, T).masked_fill(past == 0, -math.inf)
-weights = F.softmax(scores, dim=-1)                          # (T, T) cada fila suma 1
-assert torch.allclose(loops, product, atol=1e-5)
-assert torch.allclose(loops, weights @ x, atol=1e-5)
-print(f"1. bucles, matriz y softmax dan la misma media; los primeros pesos:\n{weights[:3, :3]}")
+product = past / past.sum(1, keepdim=True) @ toy             # (T, T) @ (B, T, C) -> (B, T, C)
+equal = torch.zeros(T, T).masked_fill(past == 0, -math.inf)  # (T, T) notas: 0 al pasado
+alike = F.softmax(equal, dim=-1)                             # (T, T) cada fila suma 1
+assert same(loops, product)
+assert same(loops, alike @ toy)
+print(f"1. bucles, matriz y softmax dan la misma media; los primeros pesos:\n{alike[:3, :3]}")
 
 # %% 2. Quién es y dónde está
-# Cada carácter tiene un vector aprendido (token embedding) y cada puesto otro (position embedding).
-# En «roma» y en «mora» la última letra ve las mismas tres: sin posiciones, la media ponderada por
-# parecido (producto escalar) sale igual. (Con más capas, la máscara deja adivinar algo del orden.)
-token, position = torch.randn(2, 4, C)                       # (4, C) cada una
-roma, mora = torch.tensor([0, 1, 2, 3]), torch.tensor([2, 1, 0, 3])
+# Cada carácter tiene un vector que se aprende (embedding, lección 03). Si la atención sólo viera
+# esos vectores, no sabría en qué orden vienen: en «roma» y en «mora» la última «a» tiene delante
+# las mismas tres letras, y una media no depende del orden en que se suma. Por eso se da otro vector
+# a cada puesto (position embedding), que se suma al de la letra. Aquí las notas son el parecido
+# entre dos vectores, medido con su producto escalar: se multiplican número a número y se suma todo.
+# (Por qué se divide por la raíz de C, al final de la celda 4.)
+token, position = torch.randn(2, 4, C)                       # (4, C) de las letras, de los puestos
+roma, mora = torch.tensor([0, 1, 2, 3]), torch.tensor([2, 1, 0, 3])             # r 0, o 1, m 2, a 3
 
-def last_view(x):
-    """Lo que la última posición de `x` (T, C) ve en las anteriores: media ponderada, (C,)."""
-    return F.softmax(x[-1] @ x[:-1].T / C**0.5, dim=-1) @ x[:-1]
+def last_view(vectors):
+    """Lo que el último puesto de `vectors` (T, C) ve en los anteriores: media ponderada, (C,)."""
+    scores = vectors[:-1] @ vectors[-1] / C**0.5             # (T - 1,)
+    return F.softmax(scores, dim=-1) @ vectors[:-1]
 
-without = torch.dist(last_view(token[roma]), last_view(token[mora]))
-added = torch.dist(last_view(token[roma] + position), last_view(token[mora] + position))
+without, added = [torch.dist(last_view(token[roma] + places), last_view(token[mora] + places))
+                  for places in (0 * position, position)]
 assert without < 1e-4
-print(f"\n2. «roma» y «mora» sin posiciones difieren en {without:.0e}; con ellas, en {added:.2f}")
+print(f"\n2. lo que ven las dos «a» dista {without:.0e}; con el vector de su puesto, {added:.2f}")
 
 # %% 3. Atención con cuatro letras
-# Cada letra lleva tres vectores: una pregunta (query), una clave (key) y un valor (value). Aquí se
-# ponen a mano; luego se aprenderán. La última «a» de «roma» pregunta por consonantes, las claves
-# dicen (¿vocal?, ¿consonante?), y los valores son lo que cada letra entrega si se la atiende.
+# Cada letra lleva tres vectores. La pregunta (query) dice qué busca; la clave (key), qué ofrece; el
+# valor (value), lo que entrega a quien la atiende. La nota que una letra da a otra es el producto
+# escalar de su pregunta y la clave de la otra. Aquí los tres se ponen a mano; luego se aprenderán.
+# La «a» del final de «roma» pregunta por consonantes: (0, 2), nada en «¿vocal?», mucho en
+# «¿consonante?». La clave de «r» y de «m» es (0, 1), consonante; la de «o» y «a», (1, 0), vocal.
 query = torch.tensor([0.0, 2])                               # (d,) la pregunta de la «a»
 keys = torch.tensor([[0.0, 1], [1, 0], [0, 1], [1, 0]])      # (T, d) r, o, m, a
 values = torch.tensor([[4.0, 1], [0, 2], [2, 3], [0, 8]])    # (T, 2)
-scores = [(query @ key).item() / math.sqrt(2) for key in keys]                  # entre raíz de d
-total = sum(math.exp(score) for score in scores)
-mean = torch.zeros(2)
+grades = keys @ query / math.sqrt(2)                         # (T,) notas
+odds = grades.exp()                                          # (T,) e elevado a cada nota
+shares = odds / odds.sum()                                   # (T,) pesos: suman 1
+found = shares @ values                                      # (2,) la media de los valores
 print("\n3. la «a» de «roma» busca consonantes")
-for letter, score, value in zip("roma", scores, values):
-    weight = math.exp(score) / total
-    mean += weight * value
-    print(f"   {letter}: nota {score:.2f}, e^nota {math.exp(score):.2f}, peso {weight:.3f}")
-print(f"   media de los valores, con esos pesos: ({mean[0]:.2f}, {mean[1]:.2f})")
-# A mano: 2 / 1.414 = 1.414 y e^1.414 = 4.11; los pesos, 4.11 / 10.22 = 0.402 y 1 / 10.22 = 0.098;
-# la media, 0.402 (4, 1) + 0.098 (0, 2) + 0.402 (2, 3) + 0.098 (0, 8) = (2.41, 2.59).
-assert torch.allclose(mean, torch.tensor([2.41, 2.59]), atol=0.01)
+for letter, grade, odd, share in zip("roma", grades, odds, shares):
+    print(f"   {letter}: nota {grade:.2f}, e^nota {odd:.2f}, peso {share:.3f}")
+print(f"   media de los valores, con esos pesos: ({found[0]:.2f}, {found[1]:.2f})")
+# A mano: 2 / √2 = 1.41 y e^1.41 = 4.11, así que las consonantes pesan 4.11 / 10.22 = 0.402; e^0 es
+# 1, y las vocales pesan 1 / 10.22 = 0.098. La media: 0.402 · (4, 1) + 0.098 · (0, 2) +
+# 0.402 · (2, 3) + 0.098 · (0, 8) = (2.41, 2.59).
+assert (100 * found).round().tolist() == [241, 259]
 
 # %% 4. La misma cuenta para todas
-# En matrices, todas las notas son un producto: Vaswani et al., «Attention Is All You Need» (2017),
-# ecuación 1. Es un grafo: a cada puesto le llegan flechas, con su peso, de él y de los anteriores.
-# Si todo sale de un mismo texto es autoatención (self-attention); cruzada, si claves y valores son
-# de otro. Con máscara es un descodificador (decoder), como éste; sin ella, codificador (encoder).
-def attention(q, k, v):
-    """softmax(q k^T / sqrt(d)) v sin ver el futuro: q, k, v (..., T, d) -> (..., T, d)."""
-    T, d = q.shape[-2:]
-    scores = q @ k.transpose(-2, -1) / math.sqrt(d)                             # (..., T, T)
-    future = torch.ones(T, T).triu(1) == 1                                      # (T, T)
-    return F.softmax(scores.masked_fill(future, -math.inf), dim=-1) @ v
+# Se apilan las preguntas en una matriz Q, las claves en K y los valores en V, un puesto por fila.
+# Entonces Q K^T tiene todas las notas, fila t las que da el puesto t, y la atención es una línea:
+# softmax(Q K^T / √d) V. Vaswani et al., «Attention Is All You Need» (2017), ecuación 1. Visto como
+# dibujo, a cada puesto le llegan flechas, cada una con su peso, de él mismo y de los anteriores.
+# Cuesta T² notas: el doble de texto, cuatro veces más.
+# Si preguntas, claves y valores salen del mismo texto se llama autoatención (self-attention); si
+# claves y valores son de otro, atención cruzada, y entonces no hay futuro que tapar. Con máscara
+# es un descodificador (decoder), que sirve para escribir: éste. Sin ella, un codificador (encoder),
+# que sirve para leer; el artículo, que traducía, lee con uno y escribe con otro.
+def attention(q, k, v, causal=True):
+    """softmax(q k^T / √d) v, con máscara si `causal`: q (..., T, d), k y v (..., S, d)."""
+    scores = q @ k.mT / math.sqrt(q.size(-1))                                   # (..., T, S)
+    if causal:
+        future = torch.ones_like(scores).triu(1) == 1                           # (..., T, S)
+        scores = scores.masked_fill(future, -math.inf)
+    return F.softmax(scores, dim=-1) @ v
 
-assert torch.allclose(attention(query.expand(4, 2), keys, values)[-1], mean)    # la fila de la «a»
-changed = x.clone()
+assert same(attention(query.expand(4, 2), keys, values)[-1], found)             # la fila de la «a»
+other = torch.randn(B, 3, C)                                 # un texto de tres puestos al que mirar
+assert attention(toy, other, other, causal=False).shape == (B, T, C)
+changed = toy.clone()
 changed[0, 5] += 1                                           # otra letra en el texto 0, puesto 5
-before, after = attention(x, x, x), attention(changed, changed, changed)        # (B, T, C)
-assert torch.allclose(before, F.scaled_dot_product_attention(x, x, x, is_causal=True), atol=1e-5)
-moved = (after - before).norm(dim=2)                                            # (B, T)
-assert moved[1:].sum() == 0 == moved[0, :5].sum()            # ni otros textos ni puestos de antes
+original, after = attention(toy, toy, toy), attention(changed, changed, changed)    # (B, T, C)
+moved = (after - original).norm(dim=2)                                           # (B, T)
+assert moved[1:].sum() == 0                                  # los demás textos no se enteran
+assert moved[0, :5].sum() == 0                               # ni los puestos de antes
 print("\n4. si cambia el puesto 5, cada uno ve otra cosa en:", *[f"{m:.2f}" for m in moved[0]])
 
-# Por qué se divide por sqrt(d): d productos de varianza 1 suman varianza d, y con notas tan
-# dispares el softmax se queda con un solo puesto y ya no aprende.
+# Por qué se divide por √d. La nota es una suma de d productos. Si cada uno tiene varianza 1, la
+# suma tiene varianza d: con d = 64, notas de 8 en 8. El softmax de notas tan dispares se lo da casi
+# todo a un solo puesto; y entonces, muévase lo que se mueva una nota, los pesos apenas cambian: el
+# gradiente es casi cero y apenas se aprende. Divididas por √d vuelven a tener varianza 1.
 q, k = torch.randn(2, 1000, 64)                              # (1000, d) cada una, varianza 1
-for scores in q @ k.T, q @ k.T / 8:                          # sin dividir y divididas
+wide = q @ k.T                                               # (1000, 1000) sin dividir
+for scores in wide, wide / 8:
     largest = F.softmax(scores[:, :16], dim=-1).amax(1).mean()
     print(f"   varianza de las notas {scores.var():.2f}; la mayor de 16 se lleva el {largest:.0%}")
-assert abs(scores.var() - 1) < 0.1
+assert abs((wide / 8).var() - 1) < 0.1
 
 # %% 5. Varias cabezas a la vez
-# Cada cabeza lee los C canales y escribe en d = C / H: busca una cosa distinta. Después una capa
-# mezcla lo hallado (apartado 3.2.2). Las preguntas, claves y valores de todas son un solo producto,
-# aquí sin sesgo (bias), y la atención es la de PyTorch, que no llega a escribir todas las notas.
+# Una cabeza (head) es una atención con sus propias preguntas, claves y valores: busca una sola
+# cosa. Se ponen H a la vez. Cada una lee los C canales y escribe sólo d = C / H, que se colocan uno
+# tras otro; después una capa lineal mezcla lo que hallaron (apartado 3.2.2 de Vaswani et al.). Las
+# preguntas, claves y valores de todas salen de un solo producto, sin sesgo (bias). Y para la
+# atención llamamos a la de PyTorch: la misma cuenta, por trozos, sin llegar a escribir la matriz de
+# T x T notas (Dao et al., «FlashAttention», 2022).
 class MultiHeadAttention(nn.Module):
-    """`n_head` cabezas en paralelo y la mezcla: (B, T, C) -> (B, T, C)."""
+    """`n_head` cabezas en paralelo, y la mezcla: (B, T, C) -> (B, T, C)."""
     def __init__(self, n_embd, n_head):
         super().__init__()
         self.n_head = n_head
@@ -177,105 +212,142 @@ class MultiHeadAttention(nn.Module):
 
     def split(self, x):
         """Pregunta, clave y valor de cada cabeza: (3, B, H, T, d)."""
-        B, T, C = x.shape
-        parts = self.qkv(x).view(B, T, 3, self.n_head, C // self.n_head)
+        parts = self.qkv(x).unflatten(2, (3, self.n_head, -1))                  # (B, T, 3, H, d)
         return parts.permute(2, 0, 3, 1, 4)
 
     def forward(self, x):
-        q, k, v = self.split(x)
+        q, k, v = self.split(x)                                                 # (B, H, T, d)
         y = F.scaled_dot_product_attention(q, k, v, is_causal=True)             # (B, H, T, d)
         return self.mix(y.transpose(1, 2).flatten(2))                           # (B, T, C)
 
 many = MultiHeadAttention(C, 4)
-q, k, v = many.split(x)                                      # (B, H, T, d) cada una
-heads = [attention(q[:, h], k[:, h], v[:, h]) for h in range(4)]                # (B, T, d)
-assert torch.allclose(many(x), many.mix(torch.cat(heads, dim=-1)), atol=1e-5)
+parts = many.split(toy)                                      # (3, B, H, T, d)
+heads = [attention(*parts[:, :, h]) for h in range(4)]       # (B, T, d) cada una
+assert same(many(toy), many.mix(torch.cat(heads, dim=-1)))
 print("\n5. cuatro cabezas juntas hacen lo mismo que cuatro por separado")
 
 # %% 6. Pensar, sumar, normalizar y apagar
-# La atención reúne; una red de dos capas (feed-forward), igual en cada puesto, piensa sobre lo
-# reunido (ecuación 2). Lleva ReLU, como en 2017; GPT-2 usa GELU, una ReLU de esquina redondeada.
-def feed_forward(n_embd, activation):
-    """Ensanchar por cuatro, `activation` y volver: una red (..., C) -> (..., C)."""
-    return nn.Sequential(nn.Linear(n_embd, 4 * n_embd), activation, nn.Linear(4 * n_embd, n_embd))
+# La atención reúne; una red de dos capas (feed-forward), la misma en cada puesto, piensa sobre lo
+# reunido (ecuación 2). En 2017 llevaba en medio una ReLU (lección 01); GPT-2, una GELU, que es una
+# ReLU de esquina redondeada. Aquí, si SQUARE, lo que la ReLU deja pasar se eleva además al
+# cuadrado: So et al., «Primer: Searching for Efficient Transformers» (2021).
+class Activation(nn.Module):
+    """ReLU, al cuadrado si SQUARE: (..., C) -> (..., C)."""
+    def forward(self, x):
+        y = F.relu(x)
+        return y.square() if SQUARE else y
 
-# Apilados, cada bloque atenúa el gradiente que le llega, y al primero apenas le toca. La conexión
-# residual x + f(x) le abre un camino directo, cuya derivada es 1. He et al., «Deep Residual
-# Learning for Image Recognition» (2015).
-def gradient(residual):
+def feed_forward(n_embd):
+    """Ensanchar por cuatro, `Activation` y volver: una red (..., C) -> (..., C)."""
+    return nn.Sequential(
+        nn.Linear(n_embd, 4 * n_embd),
+        Activation(),
+        nn.Linear(4 * n_embd, n_embd))
+
+# Al apilar bloques, cada uno atenúa el gradiente que le llega de arriba, tanto más cuanto menores
+# nazcan sus pesos (lección 04): al primero apenas le toca. La conexión residual, x + f(x), le abre
+# un camino directo, porque la derivada de x respecto a x es 1. He et al., «Deep Residual Learning
+# for Image Recognition» (2015).
+def gradient_at_the_foot(x, residual):
     """Norma del gradiente que llega al pie de 8 bloques de atención y feed-forward apilados."""
     foot = y = x.clone().requires_grad_()
     for _ in range(8):
-        block = nn.Sequential(MultiHeadAttention(C, 4), feed_forward(C, nn.ReLU()))
+        block = nn.Sequential(MultiHeadAttention(C, 4), feed_forward(C))
         y = y + block(y) if residual else block(y)
     y.square().mean().backward()
     return foot.grad.norm()
 
-plain, direct = gradient(False), gradient(True)
+plain, direct = gradient_at_the_foot(toy, False), gradient_at_the_foot(toy, True)
 assert direct > 1000 * plain
 print(f"\n6. al pie de 8 bloques llega un gradiente de {plain:.0e}; con la residual, {direct:.0e}")
 
-# LayerNorm deja cada puesto con media 0 y varianza 1, sin mirar a los demás del lote; después, una
-# ganancia (gain) y un sesgo aprendidos. Ba et al., «Layer Normalization» (2016). En 2017 iba tras
-# la suma; aquí, como en GPT-2, antes de cada capa, y así nada corta el camino directo.
+# LayerNorm deja cada puesto con media 0 y varianza 1, contando sólo sus canales: no mira a los
+# demás ejemplos del lote, como hacía BatchNorm. Después, una ganancia (gain) y un sesgo que se
+# aprenden. Ba et al., «Layer Normalization» (2016). En 2017 iba tras la suma; aquí, como en GPT-2,
+# antes de cada capa, y así nada corta el camino directo.
 gain, bias = torch.randn(2, C)
-mean, var = x.mean(-1, keepdim=True), x.var(-1, keepdim=True, unbiased=False)   # (B, T, 1)
-normal = (x - mean) / torch.sqrt(var + 1e-5) * gain + bias                      # (B, T, C)
-assert torch.allclose(normal, F.layer_norm(x, (C,), gain, bias), atol=1e-4)
+spread, center = torch.var_mean(toy, -1, correction=0, keepdim=True)            # (B, T, 1)
+normal = (toy - center) / torch.sqrt(spread + 1e-5) * gain + bias               # (B, T, C)
+assert same(normal, F.layer_norm(toy, (C,), gain, bias))
 
-# Dropout apaga al azar una fracción p de las activaciones, para que ninguna dependa de una sola
-# compañera, y agranda las demás para que la media no cambie; el artículo, en vez de agrandar al
-# entrenar, achica los pesos al usar la red: Srivastava et al., «Dropout» (2014).
+# Dropout apaga al azar una fracción de las activaciones en cada paso, para que ninguna dependa de
+# una sola compañera. Las que quedan se agrandan para que la media no cambie: si se apaga 1/5, cada
+# una se multiplica por 5/4. Al usar la red no se apaga ninguna. (El artículo hace lo mismo al
+# revés: no agranda al entrenar, y achica al usar.) Srivastava et al., «Dropout» (2014).
 dropout, ones = nn.Dropout(0.2), torch.ones(100_000)
 kept = dropout(ones)
-assert set(kept.tolist()) == {0.0, 1.25} and torch.equal(dropout.eval()(ones), ones)
+assert set(kept.tolist()) == {0.0, 1.25}
 print(f"   dropout apaga {(kept == 0).float().mean():.3f} y deja la media en {kept.mean():.3f}")
 
-# %% 7. Lo que vino después
-# Cada invento es una constante: quítalo y mira qué se pierde. ROTARY gira cada pareja de canales de
-# la pregunta y de la clave un ángulo proporcional a su puesto, y su producto depende sólo de la
-# distancia. Su et al., «RoFormer» (2021), que empareja canales vecinos; aquí, i e i + d/2.
+# %% 7. Lo que vino después: posiciones que giran
+# Desde 2017 se han propuesto muchas mejoras. Las que este GPT lleva son constantes: quita una y
+# mira qué se pierde. La primera, ROTARY, dice dónde está cada letra de otra manera. No suma un
+# vector: gira la pregunta y la clave, tanto más cuanto más adelante estén. Si dos vectores giran,
+# su producto escalar sólo depende de la diferencia de los giros. Por eso, con unos mismos
+# contenidos, la nota depende de la distancia entre los dos puestos, y no de dónde estén.
+# Se gira de dos en dos canales, y cada pareja a su velocidad, como las agujas de un reloj: la
+# rápida distingue puestos vecinos, pero da la vuelta y se repite; la lenta no se repite y dice si
+# están cerca o lejos. Su et al., «RoFormer» (2021), que empareja canales vecinos; aquí, i e i +
+# d/2.
+@functools.lru_cache                                         # siempre los mismos: una sola vez
+def clock(T, d, device):
+    """Coseno y seno del giro de cada pareja de canales en cada puesto: (T, d / 2) cada uno."""
+    speed = 10_000 ** (-torch.arange(0, d, 2, device=device) / d)               # (d / 2,)
+    angle = torch.arange(T, device=device)[:, None] * speed                     # (T, d / 2)
+    return angle.cos(), angle.sin()
+
 def rotate(x):
-    """Gira los canales i, i + d/2 de `x` (..., T, d) un ángulo t / 10000^(2i/d)."""
-    T, d = x.shape[-2:]
-    speed = 10_000 ** (-torch.arange(0, d, 2, device=x.device) / d)             # (d / 2,)
-    angle = torch.arange(T, device=x.device)[:, None] * speed                   # (T, d / 2)
-    cos, sin = angle.cos(), angle.sin()
+    """Gira los canales i e i + d/2 de `x` (..., T, d) un ángulo t / 10000^(2i/d)."""
+    cos, sin = clock(*x.shape[-2:], x.device)                                   # (T, d / 2)
     a, b = x.chunk(2, dim=-1)                                                   # (..., T, d / 2)
     return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
 
-q, k = torch.randn(2, 1, C).expand(2, T, C)                  # la misma pareja en todos los puestos
-scores = rotate(q) @ rotate(k).T                             # (T, T)
-assert torch.allclose(scores[1:, 1:], scores[:-1, :-1], atol=1e-4 * C)
+# Con dos canales hay una sola aguja, que anda 1 radián por puesto. Tres veces el vector (1, 0):
+hand = rotate(torch.tensor([[1.0, 0], [1, 0], [1, 0]]))      # (3, 2)
+notes = hand @ hand.T                                        # (3, 3)
+assert same(notes[1:, 1:], notes[:-1, :-1])                  # a igual distancia, igual nota
+print("\n7. notas de tres vectores iguales, girados según su puesto:\n", notes)
 
-# Antes de girar se deja a todas con el mismo tamaño, y ninguna nota puede dispararse: Henry et al.,
-# «Query-Key Normalization for Transformers» (2020).
-class RotaryAttention(MultiHeadAttention):
+# QK_NORM deja todas las preguntas y todas las claves del mismo tamaño: cada vector se divide por la
+# raíz de la media de sus cuadrados (es RMSNorm: LayerNorm sin restar la media). Así ninguna nota
+# puede dispararse. Henry et al., «Query-Key Normalization for Transformers» (2020), que además
+# aprenden una escala; aquí es fija, la √d de siempre.
+class ModernAttention(MultiHeadAttention):
+    """La misma, con las preguntas y las claves normalizadas y giradas, si se pide."""
     def split(self, x):
         parts = super().split(x)                                                # (3, B, H, T, d)
-        q, k = rotate(F.rms_norm(parts[:2], parts.shape[-1:]))                  # (B, H, T, d)
-        return q, k, parts[2]
+        qk = parts[:2]
+        if QK_NORM:
+            qk = F.rms_norm(qk, qk.shape[-1:])
+        if ROTARY:
+            qk = rotate(qk)
+        return *qk, parts[2]
 
-# SQUARE eleva la ReLU al cuadrado, gratis: So et al., «Primer» (2021).
-class SquaredReLU(nn.Module):
-    def forward(self, x):
-        return F.relu(x).square()
+# %% 8. Lo que vino después: la tabla de contar, dentro de la red
+# La lección 02 acabó con una promesa: contar qué sigue a los últimos caracteres es barato y dice
+# mucho, y una red entiende lo que una tabla no puede. NGRAMS pone las dos cosas en un modelo.
+# Además de su propio vector, cada carácter recibe uno por los dos últimos caracteres, otro por los
+# tres últimos... hasta NGRAMS, y se suman todos. Esos vectores son filas de tablas, y se aprenden.
+# ¿Qué fila le toca a «oma»? Cada carácter tiene un número, su id, y tres cifras le bastan: o 1, m
+# 2, a 3 forman 001 002 003, el número 1 002 003. Hay demasiados tríos para darles una fila a cada
+# uno: la suya es el resto de dividir ese número entre ROWS, y algunos comparten fila (hashing).
+# ROWS es primo para que el resto dependa de todas las cifras: entre 10 000 sólo contarían las
+# cuatro últimas. Pagnoni et al., «Byte Latent Transformer» (2024); Cheng et al., «Conditional
+# Memory via Scalable Lookup» (Engram, 2026).
+def ngram_rows(ids, ngrams, rows, base):
+    """Fila que toca en cada tabla a cada puesto de `ids` (B, T): (tablas, B, T)."""
+    number, found = ids, []
+    for back in range(1, ngrams):
+        earlier = F.pad(ids, (back, 0))[:, :-back]           # el de `back` puestos antes, o el id 0
+        number = number + earlier * base**back               # tres cifras más, por la izquierda
+        first_row = (back - 1) * rows                        # las tablas van una debajo de otra
+        found.append(first_row + number % rows)
+    return torch.stack(found)
 
-# NGRAMS mete en la red la tabla de la lección 02: a cada carácter se le suma una fila por los dos
-# últimos y otra por los tres últimos. Hay demasiados tríos, y a cada uno le toca la fila que diga
-# el resto de dividir su número (hashing): algunos la comparten. Pagnoni et al., «Byte Latent
-# Transformer» (2024); Cheng et al., «Conditional Memory via Scalable Lookup» (Engram, 2026).
-def ngram_rows(ids, V, rows):
-    """Fila de la pareja (primera tabla) y del trío (segunda) que acaban en cada id: (2, B, T)."""
-    before = F.pad(ids, (1, 0))[:, :-1]                      # el de un puesto antes, o el id 0
-    earlier = F.pad(ids, (2, 0))[:, :-2]                     # el de dos puestos antes
-    pair = before * V + ids                                  # un número de dos cifras en base V
-    triple = earlier * V**2 + pair                           # y uno de tres
-    return torch.stack([pair % rows, rows + triple % rows])
-
-pair, triple = ngram_rows(roma[None], 4, 20)                 # a mano: «ma» es 2 * 4 + 3 = 11
-assert pair[0, 3] == 11 and triple[0, 3] == 27               # «oma» es 16 + 11, y 20 + 27 % 20
-print(f"\n7. filas de «roma» en dos tablas de 20: {pair[0].tolist()} y {triple[0].tolist()}")
+pair, triple = ngram_rows(roma[None], 3, 97, 1000)           # (1, T) cada una
+assert pair[0, 3] == 2003 % 97                               # «ma» es 2 003: fila 63
+assert triple[0, 3] == 97 + 1_002_003 % 97                   # «oma» es 1 002 003: la 97 + 90
+print("\n8. filas de «roma» en dos tablas de 97:", pair.tolist(), triple.tolist())
 
 # %% Leer un texto: una sola forma de escribir la «ñ» (NFC) y el fin de línea, sin marcas ocultas
 folder = file.parent / "data"
@@ -290,26 +362,81 @@ except OSError:
     sys.exit(f"error: no puedo leer «{DATA}». En data/ hay: {found}. "
              "Más textos: python data/prepare.py --list")
 
-# %% 8. Del texto a los números
-# El vocabulario son los caracteres del texto, ordenados; el id de uno es su puesto. El 10 % final
-# no se entrena: dirá si el modelo aprende o recita. No hay otra parte, de prueba, como en las
-# cifras publicadas; y esta validación, que se miró al elegir las constantes, es algo optimista.
-chars = "".join(sorted(set(text)))                           # id -> carácter
-V = len(chars)
-cut = int(0.9 * len(text))
-PROMPT = unicodedata.normalize("NFC", PROMPT) or chars[:1]
+# %% Lo que no encaja se dice antes de empezar (puedes saltártelo)
+numbers = {name: value for name, value in globals().items()
+           if name.isupper() and isinstance(value, (int, float))}
+for name, value in numbers.items():
+    if not 0 <= value < 2**63:                               # ni negativo, ni nan
+        sys.exit(f"error: {name} no puede ser {value}")
+if not OUT.endswith(".pt") or not os.access(Path(OUT).resolve().parent, os.W_OK):
+    sys.exit(f"error: no puedo escribir «{OUT}»: el nombre debe acabar en .pt, y la carpeta "
+             "existir y dejarte escribir en ella")
+if PLOT:
+    import matplotlib.pyplot as plt                          # pip install matplotlib
+    Path(PLOT).mkdir(parents=True, exist_ok=True)
+if (min(BATCH_SIZE, BLOCK_SIZE, N_EMBD, N_HEAD, ROWS, EVAL_INTERVAL) < 1 or N_EMBD % N_HEAD
+        or ROTARY and N_EMBD // N_HEAD % 2):
+    sys.exit("error: BATCH_SIZE, BLOCK_SIZE, N_EMBD, N_HEAD, ROWS y EVAL_INTERVAL deben ser 1 o "
+             "más, y N_EMBD múltiplo de N_HEAD; con ROTARY, de su doble")
+if (max(DROPOUT, NGRAM_DROPOUT) >= 1 or TEMPERATURE == 0
+        or DTYPE not in ("", "bfloat16", "float32")):
+    sys.exit("error: DROPOUT y NGRAM_DROPOUT, menos de 1; TEMPERATURE, más de 0; DTYPE, bfloat16 o "
+             "float32")
+
+# %% ¿De cero, o desde un modelo guardado? (la primera vez, de cero: puedes saltártelo)
+# RESUME sigue un entrenamiento donde se dejó. BASE empieza uno nuevo, con otro texto, desde lo que
+# un modelo ya sabe. En los dos casos la forma es la del modelo, digan lo que digan las constantes.
+shape = {
+    "block_size": BLOCK_SIZE,
+    "n_embd": N_EMBD,
+    "n_head": N_HEAD,
+    "n_layer": N_LAYER,
+    "residual": RESIDUAL,
+    "layer_norm": LAYER_NORM,
+    "feed_forward": FEED_FORWARD,
+    "rotary": ROTARY,
+    "qk_norm": QK_NORM,
+    "square": SQUARE,
+    "ngrams": NGRAMS,
+    "rows": ROWS,
+    "base": 1000,
+}
+config, chars = shape, ""
+if RESUME and BASE:
+    sys.exit("error: --resume sigue un entrenamiento y --base empieza otro: elige uno de los dos")
+if RESUME or BASE:
+    warnings.simplefilter("ignore")                          # torch avisa de ficheros raros
+    try:
+        origin = torch.load(RESUME or BASE, "cpu", weights_only=True)
+        chars = origin["chars"]
+        config = {name: origin["config"][name] for name in shape}
+    except Exception:                                        # un fichero roto falla de mil maneras
+        sys.exit(f"error: «{RESUME or BASE}» no existe, o no es un GPT de esta versión del curso")
+    print(f"\n   la forma es la de «{RESUME or BASE}»: {config}")
+(BLOCK_SIZE, N_EMBD, N_HEAD, N_LAYER, RESIDUAL, LAYER_NORM, FEED_FORWARD,
+ ROTARY, QK_NORM, SQUARE, NGRAMS, ROWS, base) = config.values()
+
+# %% 9. Del texto a los números, y de los números a ventanas
+# El vocabulario son los caracteres del texto, ordenados, y el id de uno es su puesto. (Si se parte
+# de un modelo, los suyos conservan su id y los nuevos van detrás.) Caracteres y no palabras: son
+# menos de cien, ninguno falta, y la ortografía se aprende; a cambio, un texto es cinco veces más
+# largo que en palabras. Los GPT grandes usan trozos de palabra (BPE), que están en medio.
+# El 10 % final no se entrena: dirá si el modelo aprende o recita. No hay otra parte, de prueba,
+# como no la hay en las cifras publicadas de nanoGPT; y esta validación, que se miró al elegir las
+# constantes, es por eso algo optimista.
+chars += "".join(sorted(set(text) - set(chars)))             # id -> carácter
+V, cut = len(chars), int(0.9 * len(text))
 if V < 2 or cut <= BLOCK_SIZE or len(text) - cut < 2:
     sys.exit(f"error: «{DATA}» es corto: {len(text)} caracteres, {V} distintos, y BLOCK_SIZE es "
              f"{BLOCK_SIZE}. Hace falta más texto o menos BLOCK_SIZE")
-if not Path(OUT).parent.is_dir():
-    sys.exit(f"error: no existe la carpeta de «{OUT}». Créala, o elige otra con --out")
-if min(BATCH_SIZE, BLOCK_SIZE, N_EMBD, N_HEAD, EVAL_INTERVAL) < 1 or N_EMBD % N_HEAD or (
-        ROTARY and N_EMBD // N_HEAD % 2):
-    sys.exit("error: BATCH_SIZE, BLOCK_SIZE, N_EMBD, N_HEAD y EVAL_INTERVAL deben ser 1 o más, y "
-             "N_EMBD, múltiplo de N_HEAD; con ROTARY, de su doble")
-if not TEMPERATURE > 0 or not set(PROMPT) <= set(chars):
-    sys.exit(f"error: TEMPERATURE debe ser positiva, y PROMPT, de caracteres que haya en «{DATA}»")
-look_up = torch.zeros(0x110000, dtype=torch.uint8 if V <= 256 else torch.int32)
+PROMPT = unicodedata.normalize("NFC", PROMPT) or ("\n" if "\n" in chars else chars[0])
+if not set(PROMPT) <= set(chars):
+    sys.exit(f"error: PROMPT lleva algún carácter que no sale en «{DATA}»")
+
+# Para convertir deprisa un texto largo: cada carácter tiene un código, el de Unicode (la «a», 97;
+# ninguno llega a 0x110000), y en utf-32 un texto es la lista de sus códigos. En `look_up`, el
+# puesto 97 guarda el id de la «a»; leer la tabla en todos los códigos da todos los ids de una vez.
+look_up = torch.zeros(0x110000, dtype=torch.long)
 for i, char in enumerate(chars):
     look_up[ord(char)] = i                                   # código -> id
 
@@ -317,26 +444,51 @@ def encode(text):
     """Ids de los caracteres de `text`, que deben estar en el vocabulario: (N,)."""
     return look_up[torch.frombuffer(bytearray(text, "utf-32-le"), dtype=torch.int32)]
 
-ids = encode(text)                                           # (N,)
+DEVICE = DEVICE or ("cuda" if torch.cuda.is_available() else "cpu")
+try:
+    ids = encode(text).to(DEVICE)                            # (N,)
+except Exception:                                            # cada aparato falla a su manera
+    sys.exit(f"error: aquí no hay «{DEVICE}», o PyTorch no lo ve: prueba --device cpu")
 train, val = ids[:cut], ids[cut:]
-assert "".join(chars[i] for i in ids[:1000]) == text[:1000]
-print(f"\n8. {len(ids)} caracteres, {V} distintos; entrenar con {cut}, validar con {len(val)}")
+print(f"\n9. {len(ids)} caracteres, {V} distintos; los {cut} primeros, para entrenar")
 
-# %% 9. El bloque y el GPT
+# Una ventana (window) son T + 1 caracteres seguidos: los T primeros entran, y los T últimos, los
+# mismos corridos un puesto, son lo que hay que predecir. Son T ejemplos en uno, porque la máscara
+# hace que cada puesto prediga con lo que lleva visto. Así empieza la primera:
+for t in range(1, 6):
+    print(f"   tras {text[:t]!r} viene {text[t]!r}")
+
+# Las ventanas se visitan sin repetir. En cada vuelta al texto (epoch), se elige al azar dónde
+# empieza la primera, se corta el texto en ventanas seguidas, y se barajan. Así, en una vuelta, cada
+# carácter se predice una vez; sorteándolas sin más, unos saldrían tres veces y otros ninguna.
+# Todo lo decide SEED y el número del paso: quien siga un entrenamiento ve lo que habría visto. Con
+# varios procesos (rank es el suyo, world cuántos son) cada uno toma sus ventanas.
+size = max(1, (cut - BLOCK_SIZE) // BLOCK_SIZE)              # ventanas en una vuelta
+
+def batch(turn):
+    """Las ventanas del lote número `turn`: (B, T + 1)."""
+    epoch, place = divmod(turn, max(1, size // BATCH_SIZE))  # vuelta, y lote dentro de ella
+    rng = torch.Generator().manual_seed((SEED * 1_000_003 + epoch) % 2**63)
+    offset = torch.randint(cut - size * BLOCK_SIZE, (1,), generator=rng)
+    order = torch.randperm(size, generator=rng)              # (size,) las ventanas, barajadas
+    mine = place * BATCH_SIZE + torch.arange(BATCH_SIZE)     # (B,)
+    start = offset + BLOCK_SIZE * order[mine % size]         # (B,) un texto corto las repite
+    return train.unfold(0, BLOCK_SIZE + 1, 1)[start.to(DEVICE)]
+
+# %% 10. El bloque y el GPT
 # Un bloque: reunir (atención) y pensar (feed-forward), cada cosa normalizada antes y sumada
 # después. Un GPT: los embeddings, N_LAYER bloques, una norma y una nota para cada carácter.
 norm = nn.LayerNorm if LAYER_NORM else nn.Identity
 
 class Block(nn.Module):
-    """Atención y feed-forward con las piezas que digan las constantes: (B, T, C) -> (B, T, C)."""
-    def __init__(self):
+    """Atención y feed-forward, con las piezas que digan las constantes: (B, T, C) -> (B, T, C)."""
+    def __init__(self, n_embd, n_head):
         super().__init__()
-        attention = RotaryAttention if ROTARY else MultiHeadAttention
-        self.norm_1 = norm(N_EMBD)
-        self.attention = attention(N_EMBD, N_HEAD)
+        self.norm_1 = norm(n_embd)
+        self.attention = ModernAttention(n_embd, n_head)
         if FEED_FORWARD:
-            self.norm_2 = norm(N_EMBD)
-            self.feed_forward = feed_forward(N_EMBD, SquaredReLU() if SQUARE else nn.ReLU())
+            self.norm_2 = norm(n_embd)
+            self.feed_forward = feed_forward(n_embd)
         self.dropout = nn.Dropout(DROPOUT)
 
     def forward(self, x):
@@ -347,8 +499,10 @@ class Block(nn.Module):
             x = x + y if RESIDUAL else y
         return x
 
-# Los pesos nacen pequeños, para que nadie opine fuerte al empezar: en GPT-2 con desviación 0.02, y
-# menos en las capas que escriben en la suma; aquí, según cuántas entradas tenga cada capa.
+# Los pesos nacen pequeños, para que nadie opine fuerte al empezar (lección 04): en GPT-2 con
+# desviación 0.02, y menos en las capas que escriben en la suma. Aquí, según cuántas entradas n
+# tenga la capa: 0.5 / √n. Los vectores de las letras, que no son una capa con entradas, lo mismo,
+# con su anchura C por n. Las tablas nacen a cero: una fila sin estrenar no dice nada.
 class GPT(nn.Module):
     """De ids (B, T) a las notas (logits) del carácter siguiente en cada puesto: (B, T, V)."""
     def __init__(self):
@@ -357,25 +511,24 @@ class GPT(nn.Module):
         if not ROTARY:
             self.position = nn.Embedding(BLOCK_SIZE, N_EMBD)
         self.dropout = nn.Dropout(DROPOUT)
-        self.blocks = nn.Sequential(*[Block() for _ in range(N_LAYER)])
+        self.blocks = nn.Sequential(*[Block(N_EMBD, N_HEAD) for _ in range(N_LAYER)])
         self.norm = norm(N_EMBD)
         self.head = nn.Linear(N_EMBD, V)
         for w in self.parameters():
             if w.dim() == 2:
                 nn.init.normal_(w, std=0.5 * w.size(1)**-0.5)
-        if NGRAMS:                                           # una fila sin estrenar no dice nada
-            self.ngrams = nn.Embedding(2 * NGRAMS, N_EMBD)
-            nn.init.zeros_(self.ngrams.weight)
+        if NGRAMS > 1:
+            tables = torch.zeros((NGRAMS - 1) * ROWS, N_EMBD)
+            self.ngrams = nn.Embedding.from_pretrained(tables, freeze=False)
 
     def embed(self, ids):
         """Lo que entra en el primer bloque: (B, T) -> (B, T, C)."""
         x = self.token(ids)                                            # (B, T, C)
-        if NGRAMS:
-            found = self.ngrams(ngram_rows(ids, V, NGRAMS)).sum(0)     # (B, T, C)
-            if self.training:                                # sin ellos a ratos, no se fía de más
-                keep = torch.rand(*ids.shape, 1, device=ids.device) >= NGRAM_DROPOUT
-                found = found * keep                                   # (B, T, C) * (B, T, 1)
-            x = x + found
+        if NGRAMS > 1:
+            rows = self.ngrams(ngram_rows(ids, NGRAMS, ROWS, base)).sum(0)      # (B, T, C)
+            # A ratos se apagan filas enteras, para que los bloques no se fíen de ellas
+            rows = F.dropout1d(rows, NGRAM_DROPOUT, self.training)     # (B, T, C)
+            x = x + rows
         if not ROTARY:
             x = x + self.position.weight[:ids.size(1)]                 # (B, T, C) + (T, C)
         return self.dropout(x)
@@ -384,24 +537,13 @@ class GPT(nn.Module):
         x = self.blocks(self.embed(ids))                               # (B, T, C)
         return self.head(self.norm(x))                                 # (B, T, V)
 
-def batch(ids, step):
-    """Ventanas de `ids` al azar, según SEED y `step`: (B, T + 1)."""
-    torch.manual_seed(SEED * 1_000_003 + step)
-    start = torch.randint(len(ids) - BLOCK_SIZE, (BATCH_SIZE,))                 # (B,)
-    return ids.unfold(0, BLOCK_SIZE + 1, 1)[start]
-
-def nll(model, windows):
-    """Sorpresa media de cada carácter de `windows` (B, T + 1) tras los anteriores, en nats."""
-    x, y = windows[:, :-1].long(), windows[:, 1:].long()                        # (B, T) cada una
-    short = DTYPE == "bfloat16" and model.training           # productos en 16 bits; al medir, en 32
-    with torch.autocast(x.device.type, torch.bfloat16, enabled=short):
-        logits = model(x)                                                       # (B, T, V)
-    return F.cross_entropy(logits.float().flatten(0, 1), y.flatten())
-
-DEVICE = DEVICE or ("cuda" if torch.cuda.is_available() else "cpu")
-DTYPE = DTYPE or ("bfloat16" if DEVICE == "cuda" else "float32")
+# %% Dónde se entrena (puedes saltártelo)
 # Con varias GPU, cada proceso aprende de ventanas distintas y al dar el paso promedian los
-# gradientes: torchrun --nproc_per_node=2 --local-ranks-filter=0 06_gpt.py. Si no, sáltate esto.
+# gradientes: torchrun --nproc_per_node=2 --local-ranks-filter=0 06_gpt.py. El número de cada
+# proceso es su rango (rank); el primero, el 0, es el que mide y guarda.
+# En bfloat16 cada número ocupa 16 bits y no 32: los productos van más deprisa donde el aparato sabe
+# hacerlos, con tres cifras de precisión. Los pesos siguen en 32.
+DTYPE = DTYPE or ("bfloat16" if DEVICE == "cuda" else "float32")
 rank, world = 0, 1
 if "TORCHELASTIC_RUN_ID" in os.environ:                      # lo pone torchrun
     torch.distributed.init_process_group()
@@ -410,36 +552,85 @@ if "TORCHELASTIC_RUN_ID" in os.environ:                      # lo pone torchrun
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
 torch.manual_seed(SEED)
 model = GPT().to(DEVICE)
-train, val = train.to(DEVICE), val.to(DEVICE)
-windows = batch(train, 0)                                    # (B, T + 1)
-x = windows[:, :-1].long()                                   # (B, T)
-changed = torch.cat([x[:, :-1], (x[:, -1:] + 1) % V], dim=1)                    # otro al final
-with torch.no_grad():
-    first = nll(model.eval(), windows).item()
-    assert torch.allclose(model(x)[:, :-1], model(changed)[:, :-1], atol=1e-4)  # nadie ve el futuro
-print(f"\n9. {sum(w.numel() for w in model.parameters())} parámetros; pérdida sin entrenar "
-      f"{first:.3f}, y a ciegas entre {V} caracteres, {math.log(V):.3f}")
+parallel = torch.compile(model) if COMPILE else model
+if world > 1:
+    parallel = nn.parallel.DistributedDataParallel(parallel)
 
-# %% 10. Dos maneras de dar el paso
-# AdamW divide cada número del gradiente por su tamaño habitual (lección 03). Muon mira la matriz
-# entera y lleva sus valores singulares hacia 1 con un polinomio; los ínfimos se quedan a medias.
-# Jordan et al., «Muon: An optimizer for hidden layers in neural networks» (2024) dan cinco vueltas.
-def orthogonal(x):
-    """`x` (r, c) con los valores singulares llevados hacia 1."""
-    y = x if len(x) <= x.size(1) else x.T                    # (menor, mayor)
-    y = y / (y.norm() + 1e-7)
-    for _ in range(3):                                       # tres bastan: y <- 3.44 y - 4.78 a y
-        a = y @ y.T                                          # + 2.03 a a y
-        y = torch.addmm(y, torch.addmm(a, a, a, beta=-4.7750, alpha=2.0315), y, beta=3.4445)
-    return y if len(x) <= x.size(1) else y.T
+# %% 11. La pérdida, la evaluación y la muestra
+# La pérdida (loss) es la sorpresa media, -log p de cada carácter que vino (lección 02).
+def nll(net, windows):
+    """Sorpresa media de cada carácter de `windows` (B, T + 1) tras los anteriores, en nats."""
+    x, y = windows[:, :-1], windows[:, 1:]                   # (B, T) cada una
+    short = DTYPE == "bfloat16" and net.training             # al entrenar; al medir, en 32 bits
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=short):          # capas en 16 bits
+        logits = net(x)                                                         # (B, T, V)
+    return F.cross_entropy(logits.float().flatten(0, 1), y.flatten())
+
+# Para medir un texto entero se corta en ventanas contiguas, y el resto que no llena la última pesa
+# lo que es. De un texto enorme (más de dos millones de caracteres) bastan unas cuantas.
+@torch.no_grad()
+def evaluate(ids):
+    """Pérdida media sobre `ids`, en ventanas contiguas; si son demasiadas, en unas cuantas."""
+    model.eval()
+    span = min(BLOCK_SIZE, len(ids) - 1)                     # caracteres que predice cada ventana
+    windows = ids.unfold(0, span + 1, span)[::1 + len(ids) // 2_000_000]        # (M, T + 1)
+    left = (len(ids) - 1) % span                             # caracteres que no llenan la última
+    total = sum(nll(model, part).item() * len(part) * span for part in windows.split(32))
+    if left:
+        total += nll(model, ids[None, -1 - left:]).item() * left
+    return total / (len(windows) * span + left)
+
+# Recién nacido, el modelo debe dudar entre los V caracteres casi por igual: perder cerca de ln V.
+newborn = evaluate(val)
+assert not LAYER_NORM or abs(newborn - math.log(V)) < 1
+print(f"\n11. {sum(w.numel() for w in model.parameters())} parámetros; pérdida sin entrenar "
+      f"{newborn:.3f}, y a ciegas entre {V} caracteres, {math.log(V):.3f}")
+
+@torch.no_grad()
+def generate(length):
+    """PROMPT y `length` caracteres más, sorteados uno a uno según el modelo."""
+    model.eval()
+    rng = torch.Generator().manual_seed(SEED)                # los mismos sorteos cada vez
+    row = encode(PROMPT)[None]                                                  # (1, T)
+    for _ in range(length):
+        logits = model(row[:, -BLOCK_SIZE:].to(DEVICE))[:, -1].cpu().double()            # (1, V)
+        p = F.softmax(logits / TEMPERATURE, dim=1)           # (1, V)
+        row = torch.cat([row, torch.multinomial(p, 1, generator=rng)], dim=1)
+    return "".join(chars[i] for i in row[0])
+
+# %% 12. Dos maneras de dar el paso
+# AdamW divide cada número del gradiente por su tamaño habitual (lección 03). Muon mira cada matriz
+# entera. Una matriz, al multiplicar, estira unas direcciones mucho y otras poco: [[2, 1], [1, 2]]
+# convierte (1, 1) en (3, 3), tres veces más largo, y (1, -1) en (1, -1), igual. Esos estirones, 3 y
+# 1, son sus valores singulares. En un gradiente suelen ser muy desiguales: unas pocas direcciones
+# se llevan el paso. Muon los iguala, llevándolos todos hacia 1, y así aprende en todas a la vez.
+# Jordan et al., «Muon: An optimizer for hidden layers in neural networks» (2024).
+# ¿Cómo, sin calcularlos? Si Y estira s, Y Y^T Y estira s³ en las mismas direcciones, y con dos
+# productos más, s⁵. Luego sumar esas tres matrices es aplicar a cada estirón el polinomio
+# p(s) = 3.4445 s - 4.7750 s³ + 2.0315 s⁵, que empuja hacia 1: p(0.1) = 0.34, p(0.34) = 0.99.
+def orthogonal(matrix):
+    """`matrix` (r, c) con los valores singulares llevados hacia 1: 3 vueltas del polinomio."""
+    if len(matrix) > matrix.size(1):                         # menos cuentas, tumbada
+        return orthogonal(matrix.T).T
+    y = matrix / (matrix.norm() + 1e-7)                      # ninguno pasa de 1
+    for _ in range(3):
+        a = y @ y.T
+        b = -4.7750 * a + 2.0315 * a @ a
+        y = 3.4445 * y + b @ y
+    return y
+
+stretch = torch.tensor([[2.0, 1], [1, 2]])
+print(f"\n12. {stretch.tolist()} estira", torch.linalg.svdvals(stretch))
+print("    igualada,", torch.linalg.svdvals(orthogonal(stretch)))
 
 @torch.no_grad()
 def muon_step(w, mean, rate):
     """Un paso de la matriz `w`; `mean` es la media móvil de sus gradientes. Cambia las dos."""
-    mean.lerp_(w.grad, 0.05)
-    step = orthogonal(w.grad.lerp(mean, 0.95))               # asomarse un paso más allá: Nesterov
-    w.mul_(1 - rate * WEIGHT_DECAY)
-    w.sub_(rate * max(1, len(w) / w.size(1))**0.5 * step)
+    mean.lerp_(w.grad, 0.05)                                 # 95 % de lo de antes, 5 % de lo nuevo
+    ahead = w.grad.lerp(mean, 0.95)                          # otra vez: asomarse un paso (Nesterov)
+    tall = max(1, len(w) / w.size(1))**0.5                   # a las matrices altas, un paso mayor
+    w.mul_(1 - rate * WEIGHT_DECAY)                          # decaimiento (lección 03)
+    w.sub_(rate * tall * orthogonal(ahead))
 
 ours, mean = torch.zeros(2, 96, 64)
 theirs = nn.Parameter(ours.clone())
@@ -447,19 +638,19 @@ ours.grad = theirs.grad = torch.randn(96, 64)
 muon_step(ours, mean, 0.1)
 torch.optim.Muon([theirs], lr=0.1, weight_decay=WEIGHT_DECAY, ns_steps=3).step()
 assert torch.dist(ours, theirs) < 0.03 * theirs.norm()       # la de PyTorch va en 16 bits
-print("\n10. un paso de Muon nuestro y otro de PyTorch llevan al mismo sitio")
+print("    un paso de Muon nuestro y otro de PyTorch llevan al mismo sitio")
 
-matrices, vectors, blocks = [], [], []
+# Muon lleva las matrices de los bloques. Lo demás (los vectores de las letras, las tablas, la capa
+# de salida, las ganancias y los sesgos) es de AdamW.
+with_muon, with_adam = [], []
 for name, w in model.named_parameters():
-    if w.dim() == 1:
-        vectors.append(w)                                    # sin decaimiento
-    elif MUON and name.startswith("blocks"):
-        blocks.append(w)                                     # con Muon
+    if MUON and name.startswith("blocks") and w.dim() == 2:
+        with_muon.append(w)
     else:
-        matrices.append(w)
-means = [torch.zeros_like(w) for w in blocks]
-adam = torch.optim.AdamW([{"params": matrices, "weight_decay": WEIGHT_DECAY},
-                          {"params": vectors, "weight_decay": 0.0}], betas=(0.9, 0.99), fused=True)
+        with_adam.append(w)
+means = [torch.zeros_like(w) for w in with_muon]
+optimizer = torch.optim.AdamW(
+    with_adam, betas=(0.9, 0.99), weight_decay=WEIGHT_DECAY, fused=True)
 
 # %% Una línea que se reescribe
 def live(line):
@@ -470,184 +661,211 @@ def live(line):
 # %% Guardar: entero o nada
 def save(checkpoint, path):
     """Escribe `checkpoint` aparte y lo pone en `path` de golpe: se verá el viejo o el nuevo."""
-    aside = Path(f"{path}.tmp")
+    path = Path(path).resolve()                              # si es un enlace, su destino
+    aside = Path(f"{path}.{os.getpid()}.tmp")                # otro proceso usará otro nombre
     try:
         with open(aside, "wb", buffering=0) as f:
             torch.save(checkpoint, f)
             os.fsync(f)
         os.replace(aside, path)
     except (OSError, RuntimeError):                          # torch dice RuntimeError si no cabe
-        aside.unlink(missing_ok=True)
-        sys.exit(f"error: no puedo guardar «{path}»: ¿cabe en el disco? Elige otro sitio con --out")
+        sys.exit(f"error: no puedo guardar «{path}»: ¿cabe en el disco? Lo escrito está en {aside}")
 
-# %% 11. Entrenar
-# Cada EVAL_INTERVAL pasos se mide la pérdida en las dos partes, se guarda, y se ve qué escribe.
-# Vale el mejor en validación: si ésta empeora mientras train baja, recita (sobreajuste,
-# overfitting); prueba --dropout 0.2, menos STEPS o más texto. Tras Ctrl-C, --resume sigue.
-@torch.no_grad()
-def evaluate(ids):
-    """Pérdida media sobre `ids`, en ventanas contiguas; si son demasiadas, en unas cuantas."""
-    size = min(BLOCK_SIZE, len(ids) - 1)
-    windows = ids.unfold(0, size + 1, size)[::1 + len(ids) // 2_000_000]        # (M, T + 1)
-    left = (len(ids) - 1) % size                             # lo que no llena una ventana
-    total, count = 0.0, len(windows) + left / size
-    for some in windows.split(32):
-        total += nll(model.eval(), some).item() * len(some)
-    if left:
-        total += nll(model, ids[None, -1 - left:]).item() * left / size
-    return total / count
-
-@torch.no_grad()
-def generate(length):
-    """PROMPT y `length` caracteres más, sorteados uno a uno según el modelo."""
-    rng = torch.Generator().manual_seed(SEED)                # los mismos sorteos cada vez
-    ids = encode(PROMPT).long()[None]                                           # (1, T)
-    for _ in range(length):
-        logits = model.eval()(ids[:, -BLOCK_SIZE:].to(DEVICE))[:, -1].cpu().double()    # (1, V)
-        p = F.softmax((logits - logits.max()) / TEMPERATURE, dim=-1)
-        ids = torch.cat([ids, torch.multinomial(p, 1, generator=rng)], dim=1)
-    return "".join(chars[i] for i in ids[0])
-
-shape = "block_size n_embd n_head n_layer residual layer_norm feed_forward rotary square ngrams"
-habits = ("seed dtype steps eval_interval batch_size dropout ngram_dropout learning_rate muon "
-          "warmup_steps weight_decay grad_clip")
-config = {name: globals()[name.upper()] for name in shape.split()}
-recipe = {name: globals()[name.upper()] for name in habits.split()}
-recipe["data"] = f"un texto de {len(text)} caracteres, huella {zlib.crc32(text.encode())}"
-best, done, seconds = None, 0, 0.0
-if RESUME:
-    warnings.simplefilter("ignore")                          # torch avisa de ficheros raros
-    try:
-        saved = torch.load(RESUME, "cpu", weights_only=True)
-        training, now = saved["training"], config | recipe
-        before = saved["config"] | training["recipe"]
-        changes = [f"{name.upper()} era {before[name]}" for name in now
-                   if before[name] != now[name]]
-        same = config == saved["config"] and before["data"] == now["data"]
-        if same and len(means) == len(training["means"]):
-            model.load_state_dict(training["weights"])
-            adam.load_state_dict(adam.state_dict() | {"state": training["adam"]})
-            means = [mean.to(DEVICE) for mean in training["means"]]
-            best, done, seconds = saved, training["step"], training["seconds"]
-    except Exception:                                        # un fichero roto falla de mil maneras
-        sys.exit(f"error: «{RESUME}» no existe, o no guarda un entrenamiento que se pueda seguir")
-    if not best:
-        sys.exit(f"error: «{RESUME}» no puede seguir así: {', '.join(changes)}")
-    if not rank:
-        save(saved, OUT)                                     # ya es lo último guardado
-    print(f"\n    «{RESUME}» llegó al paso {done};", ", ".join(changes) or "todo sigue igual")
-
-def check_up():
-    """Mide, guarda y enseña el modelo de ahora; el mejor hasta aquí queda en `best`."""
-    global best
-    now = {"step": done, "train_loss": evaluate(train), "val_loss": evaluate(val),
-           "weights": {name: w.cpu().clone() for name, w in model.state_dict().items()}}
-    if not best or now["val_loss"] < best["val_loss"]:
-        best = now
-    training = {"step": done, "seconds": seconds, "recipe": recipe, "weights": now["weights"],
-                "means": means, "adam": adam.state_dict()["state"]}
-    save({**best, "format": 1, "model": "gpt", "config": config, "chars": chars,
-          "data": Path(DATA).name, "training": training}, OUT)
-    live("")
-    print(f"    paso {done:5d}   train {now['train_loss']:.4f}   val {now['val_loss']:.4f}   mejor "
-          f"{best['step']:5d}  ", *generate(40).split())
-
-parallel = torch.compile(model) if COMPILE else model
-if world > 1:
-    parallel = nn.parallel.DistributedDataParallel(parallel)
-chunk = BATCH_SIZE * world * BLOCK_SIZE                      # caracteres de un paso
-print(f"\n11. quedan {max(0, STEPS - done)} pasos de {chunk} caracteres en «{DEVICE}», {DTYPE}")
-start = time.perf_counter() - seconds
+# %% Lo que ya se sabía: los pesos de BASE, o todo lo de RESUME (la primera vez, puedes saltártelo)
+# De BASE se toman los pesos: los caracteres nuevos tienen filas recién nacidas. De RESUME, además,
+# lo que el optimizador recuerda y el paso: si nada cambia, se llega a lo mismo, bit a bit, que sin
+# haber parado. Lo que sí puede cambiar se dice; el texto no puede.
+recipe = numbers | {"DTYPE": DTYPE, "HILOS": torch.get_num_threads(), "PROCESOS": world}
+fingerprint = zlib.crc32(text.encode())                      # un número distinto en otro texto
+best, done, seconds = {"val_loss": math.inf}, 0, 0.0
 try:
-    for step in range(done, STEPS):
-        loss = nll(parallel.train(), batch(train, step * world + rank))
+    if BASE:
+        known = model.state_dict()
+        for name, weight in origin["weights"].items():
+            known[name][:len(weight)] = weight               # las filas que ya había
+        newborn = evaluate(val)
+        print(f"\n    lo que «{BASE}» ya sabe de este texto: val {newborn:.4f}")
+    if RESUME:
+        training = origin["training"]
+        if training["text"] != fingerprint or len(training["means"]) != len(means):
+            sys.exit(f"error: «{RESUME}» aprendió de otro texto, o sin Muon si ahora lo hay (o al "
+                     "revés): dale lo suyo, o parte de él con --base")
+        before = training["recipe"]
+        changes = [f"{name} era {before[name]}" for name in recipe if before[name] != recipe[name]]
+        model.load_state_dict(training["weights"])
+        optimizer.load_state_dict(optimizer.state_dict() | {"state": training["optimizer"]})
+        means = [mean.to(DEVICE) for mean in training["means"]]
+        best, done, seconds = origin, training["step"], training["seconds"]
+        print(f"\n    «{RESUME}» llegó al paso {done};", ", ".join(changes) or "todo sigue igual")
+except Exception:                                            # un fichero roto falla de mil maneras
+    sys.exit(f"error: «{RESUME or BASE}» está dañado, o no guarda lo que hace falta para seguir: "
+             "prueba --base")
+if RESUME and not rank:
+    save(origin, OUT)                                        # ya es lo último guardado
+
+# %% 13. Entrenar
+# Cada EVAL_INTERVAL pasos se mide la pérdida en las dos partes, se guarda, y se ve qué escribe.
+# Vale el mejor en validación. Si ésta empeora mientras la de entrenar baja, el modelo se ajusta de
+# más (sobreajuste, overfitting): prueba --dropout 0.2, menos STEPS o, mejor, más texto. De eso a
+# recitar pasajes enteros hay un trecho: la celda 14 mira cuánto copia.
+# Una novedad: antes de dar el paso, si el gradiente entero, puesto en fila como un solo vector, es
+# más largo que GRAD_CLIP, se encoge hasta medir eso (clipping), sin cambiar hacia dónde apunta. Un
+# lote raro no puede así echar a perder lo aprendido: Pascanu et al., «On the difficulty of training
+# recurrent neural networks» (2013).
+# Y el azar se siembra en cada paso con su número: es lo que hace que seguir sea exacto.
+signal.signal(signal.SIGINT, signal.default_int_handler)     # Ctrl-C: para, y escribe tu muestra
+chunk = BATCH_SIZE * world * BLOCK_SIZE                          # caracteres de un paso
+print(f"\n13. quedan {max(0, STEPS - done)} pasos de {chunk} caracteres en «{DEVICE}», {DTYPE}")
+tick = time.perf_counter()
+try:
+    for step in range(done + 1, STEPS + 1):
+        up = step / (WARMUP_STEPS + 1)                       # de 0 a 1 en los primeros pasos
+        down = (STEPS - step + 1) / max(STEPS - WARMUP_STEPS, 1)    # de 1 a 0 en los demás
+        height = min(up, down)
+        for group in optimizer.param_groups:
+            group["lr"] = LEARNING_RATE * height
+        turn = (step - 1) * world + rank
+        torch.manual_seed((SEED * 1_000_003 + turn) % 2**63)
+        loss = nll(parallel.train(), batch(turn))
         model.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), GRAD_CLIP or math.inf)
-        height = min((step + 1) / (WARMUP_STEPS + 1), (STEPS - step) / max(STEPS - WARMUP_STEPS, 1))
-        for group in adam.param_groups:
-            group["lr"] = LEARNING_RATE * height
-        adam.step()
-        for w, mean in zip(blocks, means):
+        optimizer.step()
+        for w, mean in zip(with_muon, means):
             muon_step(w, mean, MUON * height)
-        done = step + 1
-        due = done % EVAL_INTERVAL == 0 or done == STEPS
-        if done % 10 and not due:                            # mirar a cada paso frena a una GPU
+        due = step % EVAL_INTERVAL == 0 or step == STEPS
+        if step % 10 and not due:                            # mirar a cada paso frena a una GPU
             continue
         if not math.isfinite(loss.item()):
-            worst = "MUON" if MUON / 0.015 > LEARNING_RATE / 5e-3 else "LEARNING_RATE"
-            sys.exit(f"error: la pérdida dejó de ser finita en el paso {done}: baja {worst}")
-        seconds = time.perf_counter() - start
-        live(f"{done}/{STEPS}   pérdida {loss.item():.3f}   {chunk * done / seconds:.0f} "
-             f"caracteres/s   faltan {(STEPS - done) * seconds / done:.0f} s")
+            sys.exit(f"error: la pérdida dejó de ser finita hacia el paso {step}: baja MUON o "
+                     "LEARNING_RATE")
+        seconds += time.perf_counter() - tick
+        speed, left = chunk * step / seconds, (STEPS - step) * seconds / step
+        live(f"{step}/{STEPS}   pérdida {loss.item():.3f}   {speed:.0f} caracteres/s   "
+             f"faltan {left:.0f} s")
         if due and not rank:
-            check_up()
-            start = time.perf_counter() - seconds            # evaluar no cuenta
+            done = step
+            now = {
+                "step": step,
+                "train_loss": evaluate(train),
+                "val_loss": evaluate(val),
+                "weights": {name: w.cpu().clone() for name, w in model.state_dict().items()},
+            }
+            if now["val_loss"] < best["val_loss"]:
+                best = now
+            training = {
+                "step": step,
+                "seconds": seconds,
+                "recipe": recipe,
+                "text": fingerprint,
+                "weights": now["weights"],
+                "means": means,
+                "optimizer": optimizer.state_dict()["state"],
+            }
+            checkpoint = {
+                "format": 1,
+                "model": "gpt",
+                "config": config,
+                "chars": chars,
+                "data": Path(DATA).name,
+                "training": training,
+            }
+            save(best | checkpoint, OUT)
+            live("")
+            print(f"    paso {step:5d}   train {now['train_loss']:.4f}   val {now['val_loss']:.4f}"
+                  f"   mejor {best['step']:5d}  ", *generate(40).split())
+        tick = time.perf_counter()                           # evaluar no cuenta
 except KeyboardInterrupt:
-    print("\n    interrumpido;", f"sigue con --resume {OUT}" if best else "no hay nada guardado")
+    print("\n    interrumpido;", f"sigue con --resume {OUT}" if done else "no hay nada guardado")
 if world > 1:
     torch.distributed.destroy_process_group()
 if rank:
     sys.exit()
-if best:
+if done:
     model.load_state_dict(best["weights"])
 
-# %% 12. ¿Qué ha aprendido?
-# La pérdida dice poco sola: se compara con la de contar parejas (lección 02). Y hay que leerlo:
-# cuántas de sus palabras existen, y si lo que copia es corto (aprende) o largo (recita).
-most = 2_000_000                                             # de un texto enorme, basta el comienzo
-seen, wanted = train[:most].long().cpu(), val[:most].long().cpu()
-counts = (seen[:-1] * V + seen[1:]).bincount(minlength=V * V).view(V, V) + 1    # (V, V)
-surprise = -(counts / counts.sum(1, keepdim=True)).log()                        # (V, V)
-by_counting = surprise[wanted[:-1], wanted[1:]].mean().item()
-loss = best["val_loss"] if best else first
-print(f"\n12. en validación, {loss:.3f} nats por carácter ({loss / math.log(2):.3f} bits); contar "
-      f"parejas da {by_counting:.3f}, y a ciegas, {math.log(V):.3f}\n")
-sample = generate(LENGTH)
-print("    " + sample.strip().replace("\n", "\n    "))
-words = re.findall(r"\w+", sample.lower())
-known = set(re.findall(r"\w+", text.lower()))
-source, start, longest = text[:min(cut, most)], 0, ""
-for end in range(1, len(sample) + 1):
-    while sample[start:end] not in source:                   # si no está, tampoco uno más largo
-        start += 1
-    longest = max(longest, sample[start:end], key=len)
-print(f"\n    de sus {len(words)} palabras existen {sum(word in known for word in words)}; lo más "
-      f"largo que copia es {longest!r}")
+# %% La rival: contar, con el contexto que más convenga (lección 02, celda 8)
+# Ninguna red vale lo que cuesta si la tabla de la lección 02 pierde menos. Aquí está entera: cuenta
+# qué sigue a cada contexto de k caracteres, y mezcla lo que dice con lo que dice el contexto de
+# k - 1, que se ha visto más veces. Cuánto se fía de cada uno (share) lo elige la validación.
+def counting(x, y, size):
+    """-log p de cada `y` de validación, contando con contextos de 0 a T: (T + 1, N - size).
 
-# %% 13. ¿Dónde mira?
-# Con la matriz identidad por valores, la atención devuelve sus propios pesos. Cada cabeza aprende
-# a mirar a su distancia, sin que nadie se lo pida; entre paréntesis, la de mirar a todos igual.
+    `x` (N, T) son los contextos, `y` (N,) lo que les sigue; se cuentan las `size` primeras filas.
+    """
+    def times(codes):                                        # (N,) cuánto sale cada código
+        found = codes.unique(return_inverse=True)[1]         # los mismos, numerados desde 0
+        return found[:size].bincount(minlength=len(y))[found]
+
+    p = torch.full((len(y),), 1 / V, dtype=torch.float64)    # (N,) sin contar nada
+    shares = torch.linspace(0, 0.98, 50, dtype=torch.float64)
+    context = torch.zeros_like(y)                            # (N,) el contexto, hecho un número
+    surprises = []
+    for k in range(x.size(1) + 1):
+        if k > 0:
+            context = context * V + x[:, -k]                 # un carácter más
+        visits, hits = times(context), times(context * V + y)
+        q = torch.where(visits > 0, hits / visits, p)        # (N,) si es nuevo, el más corto
+        losses = [-torch.lerp(p[size:], q[size:], share).log().mean() for share in shares]
+        best = torch.stack(losses).argmin()
+        p = torch.lerp(p, q, shares[best])
+        surprises.append(-p[size:].log())
+    return torch.stack(surprises)
+
+# %% 14. ¿Qué ha aprendido?
+# La pérdida dice poco sola: hay que compararla con la de contar, que no entiende nada. Y hay que
+# leer lo que escribe: cuántas de sus palabras existen, y si lo que copia es corto (aprende) o largo
+# (recita). Un nat por carácter es dudar, de media, entre e = 2.7 caracteres; la duda que da una
+# pérdida, e^pérdida, se llama perplejidad (perplexity); en bits, la pérdida se divide por ln 2.
+reach, most = min(6, cut - 1), 2_000_000                     # de un texto enorme, lo de alrededor
+rows = ids[max(0, cut - most):cut + most].cpu().unfold(0, reach + 1, 1)         # (N, reach + 1)
+by_context = counting(rows[:, :-1], rows[:, -1], min(cut, most) - reach).mean(1)
+loss = min(best["val_loss"], newborn)                        # el de sin entrenar, con STEPS = 0
+print(f"\n14. en validación, {loss:.3f} nats por carácter; contar da {by_context.min():.3f}, con "
+      f"{by_context.argmin()} de contexto; a ciegas, {math.log(V):.3f}\n")
+written = generate(LENGTH)
+print("    " + written.strip().replace("\n", "\n    "))
+words = re.findall(r"\w+", written.lower())
+vocabulary = set(re.findall(r"\w+", text.lower()))
+source, start, longest = text[max(0, cut - most):cut], 0, ""
+for end in range(1, len(written) + 1):
+    while written[start:end] not in source:                  # si no está, tampoco uno más largo
+        start += 1
+    longest = max(longest, written[start:end], key=len)
+exist = sum(word in vocabulary for word in words)
+print(f"\n    de sus {len(words)} palabras existen {exist}; lo más largo que copia es {longest!r}")
+# Es un GPT como los grandes, con sus mismas piezas. De ChatGPT lo separan el tamaño (miles de
+# millones de parámetros, billones de caracteres) y lo que viene después: afinarlo con ejemplos de
+# conversación y con lo que la gente prefiere.
+
+# %% 15. ¿Dónde mira?
+# Si los valores son la matriz identidad (el del puesto s es todo ceros y un 1 en s), la media
+# ponderada de los valores son los propios pesos: la atención se retrata. ¿A cuántos caracteres
+# atrás mira cada cabeza, de media? Unas miran cerca y otras lejos, y alguna busca un carácter, como
+# el espacio, esté donde esté. Entre paréntesis, lo que daría mirar a todos por igual.
 verse = text[cut:cut + min(30, BLOCK_SIZE)]
-T, maps = len(verse), []
-back = torch.arange(T)[:, None] - torch.arange(T)            # (T, T) caracteres atrás
-print(f"\n13. en {verse!r}, caracteres atrás que mira cada cabeza (por igual, {(T - 1) / 4:.1f}):")
+length, maps = len(verse), []
+back = torch.arange(length)[:, None] - torch.arange(length)  # (T, T) caracteres atrás
+print(f"\n15. en {verse!r}, a cuántos caracteres atrás mira cada cabeza ({(length - 1) / 4:.1f}):")
 with torch.no_grad():
-    x = model.eval().embed(encode(verse).long()[None].to(DEVICE))               # (1, T, C)
-    for n, block in enumerate(model.blocks, 1):
+    x = model.eval().embed(encode(verse)[None].to(DEVICE))               # (1, T, C)
+    for number, block in enumerate(model.blocks, 1):
         q, k, _ = block.attention.split(block.norm_1(x))                        # (1, H, T, d)
-        weights = attention(q.cpu(), k.cpu(), torch.eye(T))[0]                  # (H, T, T)
-        print(f"    bloque {n}:", *[f"{(w * back).sum(1).mean():4.1f}" for w in weights])
-        maps.append(weights.transpose(0, 1).flatten(1))                         # (T, H * T)
+        looks = attention(q, k, torch.eye(length, device=DEVICE))[0].cpu()      # (H, T, T)
+        far = (looks * back).sum(2).mean(1)                                     # (H,)
+        print(f"    bloque {number}:", *[f"{mean_back:4.1f}" for mean_back in far])
+        maps.append(looks.transpose(0, 1).flatten(1))                           # (T, H * T)
         x = block(x)
 if PLOT and maps:                                            # una fila por bloque
-    import matplotlib.pyplot as plt                          # pip install matplotlib
-    Path(PLOT).mkdir(parents=True, exist_ok=True)
     plt.figure(figsize=(3 * N_HEAD, 3 * N_LAYER))
     plt.imshow(torch.cat(maps), cmap="cividis")
-    plt.xticks(range(N_HEAD * T), verse * N_HEAD, fontsize=5)
-    plt.yticks(range(N_LAYER * T), verse * N_LAYER, fontsize=5)
+    plt.xticks(range(N_HEAD * length), verse * N_HEAD, fontsize=5)
+    plt.yticks(range(N_LAYER * length), verse * N_LAYER, fontsize=5)
     plt.savefig(Path(PLOT) / "atencion.png", dpi=150, bbox_inches="tight")
-if best:
+if done:
     print(f"resultado train={best['train_loss']:.4f} val={best['val_loss']:.4f} test=- "
           f"segundos={seconds:.1f} tokens_s={chunk * done / seconds:.0f} ckpt={OUT}")
 else:
     print("resultado train=- val=- test=- segundos=- tokens_s=- ckpt=-")
 
-# %% Experimentos: predice antes de mirar (STEPS = 500; validación en poesia.txt y tinyshakespeare)
-# Una escalera: cada peldaño deja lo del anterior. `python figures/escalera.py` los da todos.
-# - N_LAYER = 0 y NGRAMS = 0: sin atención, ¿a qué se parece? A contar parejas: 2.384, 2.492.
-# - N_LAYER = 1, sin RESIDUAL ni LAYER_NORM: ¿basta mirar? 2.452, 2.608. Y con ellas: 1.931, 1.957.
-# - N_LAYER = 3: ¿y tres bloques? 1.871, 1.898. Y ROTARY: 1.754, 1.780. Y SQUARE: 1.758, 1.774.
-# - NGRAMS = 8192: ¿ayuda recordar? 1.692, 1.679. Y a ratos no poder: 1.686, 1.679.
-# - MUON = 0: ¿y con AdamW para todo? 1.718, 1.712.
+# %% Experimentos: predice antes de mirar

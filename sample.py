@@ -13,6 +13,7 @@ carácter cueste una posición y no una ventana entera.
 El texto sale por stdout según se escribe; lo demás, por stderr.
 """
 import argparse
+import functools
 import math
 import re
 import signal
@@ -57,11 +58,14 @@ import torch
 import torch.nn.functional as F
 
 # %% 1. De las notas a la probabilidad
-# El modelo da una nota (logit) a cada carácter. Dividirlas por la temperatura antes del softmax
-# acerca o aleja las probabilidades: cerca de 0 gana siempre la mayor, en 1 hablan como aprendieron,
-# muy arriba todas se igualan. Hinton et al., «Distilling the Knowledge in a Neural Network» (2015),
-# ecuación 1. Con top-k sólo se sortea entre las k mayores: fuera los disparates raros (Fan et al.,
-# «Hierarchical Neural Story Generation», 2018).
+# Un modelo da una nota (logit) a cada carácter que podría seguir, y el softmax (lección 02) hace de
+# ellas probabilidades. Dividir antes las notas por la temperatura separa o junta esas
+# probabilidades: cerca de 0 gana siempre la nota mayor; con 1 el modelo habla como aprendió; muy
+# arriba, todos los caracteres se igualan. Hinton et al., «Distilling the Knowledge in a Neural
+# Network» (2015), ecuación 1. Con top-k sólo se sortea entre las k notas mayores, y así no sale
+# ningún disparate raro: Fan et al., «Hierarchical Neural Story Generation» (2018). Con k = 1 no hay
+# sorteo: sale siempre el más probable (greedy).
+# A mano, con notas 2, 1 y 0: e² = 7.39, e = 2.72 y 1 suman 11.11, luego 67 %, 24 % y 9 %.
 def probabilities(logits, temperature, top_k):
     """softmax(logits / temperature) de las `top_k` notas mayores (0: todas): (K, V) -> (K, V)."""
     logits = logits.double()                                 # en float32, 2 / 1e-40 no cabe
@@ -70,23 +74,24 @@ def probabilities(logits, temperature, top_k):
         logits = torch.full_like(logits, -math.inf).scatter(1, where, best)
     return F.softmax(logits / temperature, dim=-1)
 
-for temperature, top_k, percent in [(1, 0, [67, 24, 9]),     # tres notas: 2, 1 y 0
-                                    (1e-40, 0, [100, 0, 0]),
-                                    (1, 2, [73, 27, 0])]:
-    p = probabilities(torch.tensor([[2.0, 1.0, 0.0]]), temperature, top_k)
-    assert (100 * p[0]).round().tolist() == percent
+three = torch.tensor([[2.0, 1.0, 0.0]])                      # (1, V) notas
+free, best_two = probabilities(three, 1, 0), probabilities(three, 1, 2)
+assert (100 * free).round().tolist() == [[67, 24, 9]]
+assert (100 * best_two).round().tolist() == [[73, 27, 0]]
 
 if not 0 < TEMPERATURE < math.inf:
     sys.exit(f"error: TEMPERATURE debe ser un número positivo, no {TEMPERATURE}")
-if min(LENGTH, NUM) < 1:
-    sys.exit("error: LENGTH y NUM deben ser 1 o más")
+if min(LENGTH, NUM) < 1 or TOP_K < 0 or SEED >= 2**63:
+    sys.exit("error: LENGTH y NUM deben ser 1 o más; TOP_K, 0 o más; SEED, menor que 2^63")
 
 
-# %% 2. Los modelos de una línea: bigrama, MLP y BatchNorm
+# %% 2. Los modelos que aprendieron línea a línea: bigrama, MLP y BatchNorm
 # Cada modelo es una función de sus pesos, un diccionario `w`, y de su configuración `c`: recibe los
-# ids de K textos y da las notas del carácter que sigue. En `memory`, un diccionario que nace vacío,
-# deja lo que le ahorrará trabajo la próxima vez. Éstos aprendieron línea a línea: lo que hay antes
-# de la frontera «\n» no cuenta, y lo que falta por la izquierda es frontera.
+# ids de K textos y da las notas del carácter que sigue a cada uno. En `memory`, un diccionario que
+# nace vacío, deja lo que le ahorrará trabajo la próxima vez.
+# Los modelos de 02 a 05 aprendieron de un texto en que cada línea es un ejemplo (un pueblo): lo que
+# hay antes del último fin de línea, la frontera «\n», no cuenta para ellos, y lo que falta por la
+# izquierda se rellena con fronteras. Con contexto de 4 y frontera 0, de [7, 0, 5] ven [0, 0, 0, 5].
 def bigram(w, c, ids, memory):
     """Notas del carácter que sigue al último de `ids` (K, n): (K, V)."""
     return F.embedding(ids[:, -1], w["log_p"])
@@ -94,14 +99,11 @@ def bigram(w, c, ids, memory):
 def context(table, c, ids):
     """Los vectores de los T últimos de `ids` (K, n), uno tras otro: (K, T * C)."""
     T, boundary = c["block_size"], c["boundary"]
-    x = F.pad(ids[:, -T:], (T, 0), value=boundary)[:, -T:]                        # (K, T)
+    padded = F.pad(ids[:, -T:], (T, 0), value=boundary)                           # (K, T + ...)
+    x = padded[:, -T:]                                                            # (K, T)
     for i in range(1, T):                                    # una frontera borra su izquierda
         x[x[:, i] == boundary, :i] = boundary
     return F.embedding(x, table).flatten(1)
-
-table = torch.arange(9.0)[:, None]                           # el vector de cada id, el propio id
-tiny = {"block_size": 4, "boundary": 0}
-assert context(table, tiny, torch.tensor([[7, 0, 5]])).tolist() == [[0, 0, 0, 5]]
 
 def mlp(w, c, ids, memory):
     """Notas del carácter que sigue a `ids` (K, n): (K, V). Bengio et al. (2003), ecuación 1."""
@@ -109,8 +111,10 @@ def mlp(w, c, ids, memory):
     h = torch.tanh(x @ w["W1"] + w["b1"])                                         # (K, H)
     return h @ w["W2"] + w["b2"]
 
-# Al usar un modelo, BatchNorm resta una media fija y divide por una desviación fija (Ioffe y
-# Szegedy, 2015, algoritmo 2): es otra capa lineal, y cabe dentro de la anterior.
+# Al usar un modelo, BatchNorm (lección 04) ya no mira el lote: resta una media fija μ, divide por
+# una desviación fija σ, multiplica por γ y suma β (Ioffe y Szegedy, 2015, algoritmo 2). Detrás de
+# una capa lineal W x queda γ (W x - μ) / σ + β, que es (γ / σ) W x + (β - γ μ / σ): otra capa
+# lineal, de pesos (γ / σ) W. Se calcula una vez y BatchNorm desaparece: se ha plegado (fold).
 def linear(w, name, x):
     """La capa lineal `name`: (..., entrada) -> (..., salida)."""
     return F.linear(x, w[name + ".weight"], w.get(name + ".bias"))
@@ -122,17 +126,19 @@ def batch_norm(w, name, x):
 
 def fold(w, i):
     """La capa lineal `i` con el BatchNorm que la sigue dentro: pesos (H, entrada) y sesgo (H,)."""
-    scale = w[f"{i + 1}.weight"] / (w[f"{i + 1}.running_var"] + 1e-5).sqrt()      # (H,)
-    shift = w[f"{i + 1}.bias"] - scale * w[f"{i + 1}.running_mean"]               # (H,)
+    norm = f"{i + 1}."
+    sigma = (w[norm + "running_var"] + 1e-5).sqrt()                               # (H,)
+    scale = w[norm + "weight"] / sigma                                            # (H,)
+    shift = w[norm + "bias"] - scale * w[norm + "running_mean"]                   # (H,)
     return scale[:, None] * w[f"{i}.weight"], shift
 
-w = {"2.weight": torch.randn(3, 4)}
+toy = {"2.weight": torch.randn(3, 4)}
 for part in ("weight", "bias", "running_mean", "running_var"):
-    w["3." + part] = torch.rand(3)
+    toy["3." + part] = torch.rand(3)
 x = torch.randn(6, 4)                                        # (K, entrada)
-weight, bias = fold(w, 2)
-apart = batch_norm(w, "3", linear(w, "2", x))
-assert torch.allclose(F.linear(x, weight, bias), apart, atol=1e-3)
+folded = F.linear(x, *fold(toy, 2))                          # (K, 3)
+apart = batch_norm(toy, "3", linear(toy, "2", x))            # (K, 3)
+assert torch.allclose(folded, apart, atol=1e-3)
 
 def batchnorm(w, c, ids, memory):
     """Notas del carácter que sigue a `ids` (K, n): (K, V). En `memory`, las capas plegadas."""
@@ -146,14 +152,19 @@ def batchnorm(w, c, ids, memory):
 
 
 # %% 3. WaveNet, con memoria
-# Una convolución causal no rehace el pasado: a cada capa le bastan sus últimas activaciones, tantas
-# como su salto d. Se guardan en una cola (queue): entra la nueva y sale la de hace d caracteres.
-# Paine et al., «Fast Wavenet Generation Algorithm» (2016). Una frontera llena la cola de su texto
-# consigo misma: antes de una línea todo es frontera.
+# Cada capa de la WaveNet (lección 05) combina lo que vale en un puesto con lo que valía d puestos
+# antes. El pasado no se rehace: basta guardar, en cada capa, sus d últimos valores, en una cola
+# (queue): por un extremo entra el nuevo, y por el otro sale el de hace d caracteres. Con d = 2 y la
+# cola [a, b], llega c: se combina con a, que es el de hace dos, y queda [b, c]. Luego llega e, se
+# combina con b, y queda [c, e]. Paine et al., «Fast Wavenet Generation Algorithm» (2016).
+# Una frontera llena de sí misma la cola de su texto, porque antes de una línea todo es frontera.
 def wavenet(w, c, ids, memory):
     """Notas del carácter que sigue a `ids` (K, n): (K, V). En `memory`, la cola de cada capa."""
-    text = F.pad(ids, (1, 0), value=c["boundary"])                                # (K, 1 + n)
-    for x in text[:, memory.get("seen", 0):].T:              # (K,) un carácter de cada texto
+    text = ids[:, memory.get("seen", 0):]                                         # (K, nuevos)
+    if not memory:
+        text = F.pad(text, (1, 0), value=c["boundary"])      # antes de empezar, una frontera
+    memory["seen"] = ids.size(1)
+    for x in text.T:                                         # (K,) un carácter de cada texto
         heard = 0
         h = F.embedding(x, w["token.weight"])                                     # (K, C)
         edge = (x == c["boundary"])[:, None]                                      # (K, 1)
@@ -162,7 +173,8 @@ def wavenet(w, c, ids, memory):
             queue = memory.get(i, z.expand(d, -1, -1))                            # (d, K, C)
             queue = torch.where(edge, z, queue)
             memory[i] = torch.cat([queue[1:], z[None]])
-            z = linear(w, f"conv.{i}", torch.cat([queue[0], z], dim=1))           # (K, H) o 2H
+            both = torch.cat([queue[0], z], dim=1)                                # (K, 2C)
+            z = linear(w, f"conv.{i}", both)                                      # (K, H) o 2H
             if c["gated"]:
                 z, gate = z.chunk(2, dim=1)                                       # (K, H) cada una
                 z = z.tanh() * gate.sigmoid()
@@ -173,48 +185,59 @@ def wavenet(w, c, ids, memory):
             if f"mix.{i}.weight" in w:
                 mixed = linear(w, f"mix.{i}", z)                                  # (K, C)
                 h = h + mixed if c["residual"] else mixed
-    memory["seen"] = text.size(1)
-    return linear(w, "head", F.relu(heard if c["skip"] else h))
+    out = heard if c["skip"] else h
+    return linear(w, "head", F.relu(out))
 
 
 # %% 4. GPT, con memoria
-# La misma cuenta que en 06_gpt.py, sin clases. Las claves y los valores de una posición no cambian
-# cuando llegan otras después: se guardan, y cada carácter nuevo calcula sólo los suyos (Shazeer,
-# «Fast Transformer Decoding», 2019, apartado 2.4).
-# ¿Y al llenarse la ventana? Lo guardado se calculó viendo los caracteres que ahora salen, y cada
-# uno en su puesto: al correrla, todo valdría otra cosa. Por eso se suelta de golpe la mitad más
-# vieja y se recalcula el resto: entre una y dos posiciones por carácter, y no T.
+# La misma cuenta que en 06_gpt.py, sin clases. Cuando llega un carácter nuevo, las claves y los
+# valores de los anteriores no cambian, porque nadie ve el futuro: se guardan, y sólo se calculan
+# los del nuevo (Shazeer, «Fast Transformer Decoding», 2019, apartado 2.4). Cada carácter cuesta así
+# una posición, y no la ventana entera.
+# ¿Y al llenarse la ventana? Hay que soltar los caracteres más viejos; pero lo guardado de los demás
+# se calculó viéndolos, y ya no vale. Por eso se suelta de golpe la mitad más vieja y se recalcula
+# la otra mitad: eso ocurre una vez cada media ventana, y cada carácter sale, de media, por dos
+# posiciones. El precio es que el modelo ve a veces sólo media ventana.
 def norm(w, name, x):
     """LayerNorm de cada posición, si el modelo la lleva: (..., C) -> (..., C)."""
-    if name + ".weight" not in w:
+    gain = w.get(name + ".weight")
+    if gain is None:
         return x
-    return F.layer_norm(x, x.shape[-1:], w[name + ".weight"], w[name + ".bias"])
+    return F.layer_norm(x, gain.shape, gain, w[name + ".bias"])
 
-def rotation(first, n, d):
-    """Coseno y seno del giro de cada pareja de canales, desde la posición `first`: (m, d / 2)."""
+# Girar los canales i e i + d/2 es x · cos + (x con las mitades cambiadas) · (-sen, sen).
+@functools.cache
+def clock(T, d):
+    """Lo que multiplica a cada canal, y al que gira con él, en T posiciones: dos de (T, d)."""
     speed = 10_000 ** (-torch.arange(0, d, 2) / d)                                # (d / 2,)
-    angle = torch.arange(first, n)[:, None] * speed                                # (m, d / 2)
-    return angle.cos(), angle.sin()
+    angle = torch.arange(T)[:, None] * speed                                      # (T, d / 2)
+    cos, sin = angle.cos(), angle.sin()
+    return cos.repeat(1, 2), torch.cat([-sin, sin], dim=1)
 
-def rotate(x, turn):
-    """Gira los canales i e i + d/2 de `x` (..., m, d) según su posición, como en 06_gpt.py."""
-    cos, sin = turn
-    a, b = x.chunk(2, dim=-1)                                                     # (..., m, d / 2)
-    return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
+def rotate(x, c, first):
+    """Gira `x` (..., m, d), cuyas posiciones empiezan en `first`, como en 06_gpt.py."""
+    m, d = x.shape[-2:]
+    cos, sin = clock(c["block_size"], d)                                          # (T, d)
+    here = slice(first, first + m)
+    return x * cos[here] + x.roll(d // 2, -1) * sin[here]
 
-def attention(w, c, block, x, turn, memory):
+def attention(w, c, block, x, first, memory):
     """Atención de `x` (K, m, C) a sí misma y a lo guardado: (K, m, C). Vaswani, ecuación 1."""
     K, m = x.shape[:2]
-    qkv = linear(w, block + "attention.qkv", norm(w, block + "norm_1", x))
+    x = norm(w, block + "norm_1", x)
+    qkv = linear(w, block + "attention.qkv", x)                                   # (K, m, 3 * C)
     qkv = qkv.view(K, m, 3, c["n_head"], -1).permute(2, 0, 3, 1, 4)               # (3, K, H, m, d)
+    if c["qk_norm"]:
+        qkv[:2] = F.rms_norm(qkv[:2], qkv.shape[-1:])
     if c["rotary"]:
-        qkv[:2] = rotate(F.rms_norm(qkv[:2], qkv.shape[-1:]), turn)
+        qkv[:2] = rotate(qkv[:2], c, first)
     q, kv = qkv[0], qkv[1:]                                  # (K, H, m, d), (2, K, H, m, d)
     if block in memory:
-        kv = torch.cat([memory[block], kv], dim=3)                                # (2, K, H, n, d)
+        kv = torch.cat([memory[block], kv], dim=3)           # lo guardado, y lo nuevo
     memory[block] = kv
-    y = F.scaled_dot_product_attention(q, *kv, is_causal=m > 1)                   # (K, H, m, d)
-    return linear(w, block + "attention.mix", y.transpose(1, 2).flatten(2))
+    y = F.scaled_dot_product_attention(q, *kv, is_causal=m > 1)               # (K, H, m, d)
+    y = y.transpose(1, 2).flatten(2)                                              # (K, m, C)
+    return linear(w, block + "attention.mix", y)
 
 def feed_forward(w, c, block, x):
     """Dos capas y una ReLU en cada posición: (K, m, C) -> (K, m, C)."""
@@ -224,21 +247,24 @@ def feed_forward(w, c, block, x):
         x = x.square()
     return linear(w, block + "feed_forward.2", x)
 
-def ngrams(w, window):
-    """La fila de los dos y la de los tres últimos caracteres de cada posición: (K, m, C)."""
-    V = len(w["token.weight"])
-    table = w["ngrams.weight"]                                                    # (2 * R, C)
-    R = len(table) // 2
-    a, b, last = window[:, :-2], window[:, 1:-1], window[:, 2:]                   # (K, m)
-    two = b * V + last
-    three = a * V * V + two
-    return F.embedding(two % R, table) + F.embedding(R + three % R, table)
+# El número de «oma», con tres cifras por carácter, es 3 + 2 · 1000 + 1 · 1000². Con los caracteres
+# del último al primero, multiplicados por 1, 1000, 1000²..., las sumas parciales son los números de
+# «a», «ma», «oma»... y el resto de dividirlos da la fila de cada uno en su tabla.
+def ngrams(w, c, recent):
+    """Lo que dicen las tablas de los m últimos puestos de `recent` (K, m + n - 1): (K, m, C)."""
+    n, rows = c["ngrams"], c["rows"]
+    back = recent.unfold(1, n, 1).flip(2)                                         # (K, m, n)
+    weighted = back * c["base"] ** torch.arange(n)                                # (K, m, n)
+    numbers = weighted.cumsum(2)[..., 1:]                                         # (K, m, n - 1)
+    found = numbers % rows + rows * torch.arange(n - 1)                           # (K, m, n - 1)
+    return F.embedding(found, w["ngrams.weight"]).sum(2)
 
 def gpt(w, c, ids, memory):
-    """Notas del carácter que sigue a `ids` (K, n): (K, V). En `memory`, claves y valores."""
+    """Notas del carácter que sigue a `ids` (K, N): (K, V). En `memory`, claves y valores."""
     T = c["block_size"]
     half = T - T // 2
-    start = half * math.ceil(max(0, ids.size(1) - T) / half)      # se sueltan mitades enteras
+    over = max(0, ids.size(1) - T)                           # caracteres que no caben
+    start = half * math.ceil(over / half)                    # se sueltan mitades enteras
     window = ids[:, start:]                                                       # (K, n)
     n = window.size(1)
     if memory.get("seen") != (start, n - 1):                 # no es la del carácter anterior
@@ -246,84 +272,105 @@ def gpt(w, c, ids, memory):
     first = n - 1 if memory else 0                           # primera posición por calcular
     memory["seen"] = start, n
     x = F.embedding(window[:, first:], w["token.weight"])                         # (K, m, C)
-    turn = None
-    if c["rotary"]:
-        turn = rotation(first, n, c["n_embd"] // c["n_head"])
-    else:
+    if not c["rotary"]:
         x = x + w["position.weight"][first:n]
-    if c["ngrams"]:
-        x = x + ngrams(w, F.pad(window, (2, 0))[:, first:])  # antes de la ventana, dos ceros
+    if c["ngrams"] > 1:                                      # antes de la ventana, el id 0
+        padded = F.pad(window, (c["ngrams"] - 1, 0))
+        x = x + ngrams(w, c, padded[:, first:])
     for i in range(c["n_layer"]):
         block = f"blocks.{i}."
-        y = attention(w, c, block, x, turn, memory)
+        y = attention(w, c, block, x, first, memory)
         x = x + y if c["residual"] else y
         if c["feed_forward"]:
             y = feed_forward(w, c, block, x)
             x = x + y if c["residual"] else y
-    return linear(w, "head", norm(w, "norm", x[:, -1]))
+    last = norm(w, "norm", x[:, -1])                                              # (K, C)
+    return linear(w, "head", last)
 
 
 # %% 5. Leer un modelo, y probarlo antes de creerlo
-# Un fichero ajeno puede traer cualquier cosa. Con `weights_only` sólo se leen tensores y valores
-# sencillos: nada se ejecuta. Lo demás se ve usándolo: cada carácter por su cuenta, y un texto al
-# azar que llena la ventana y pasa de ella, con memoria y sin ella.
-MODELS = {"bigram": bigram, "mlp": mlp, "batchnorm": batchnorm, "wavenet": wavenet, "gpt": gpt}
-warnings.simplefilter("ignore")                              # torch avisa de ficheros raros
-if NUM < 32:
-    torch.set_num_threads(1)                                 # repartir tan poco sale caro
-if not Path(CKPT).is_file():
-    sys.exit(f"error: no hay ningún fichero «{CKPT}». Prueba models/poesia.pt, o python 06_gpt.py")
-try:
-    checkpoint = torch.load(CKPT, "cpu", weights_only=True)
-    assert checkpoint["format"] == 1
-    forward = MODELS[checkpoint["model"]]
+# Un fichero ajeno puede traer cualquier cosa. Con `weights_only`, PyTorch lee sólo tensores y
+# valores sencillos y no ejecuta nada de lo que el fichero traiga (así es en la versión de
+# requirements.txt; en algunas anteriores a la 2.10 se encontró cómo burlarlo). Lo demás se ve
+# usándolo: se le da cada carácter por su cuenta, y un texto al azar que llena la ventana y pasa de
+# ella, con memoria y sin ella. Si las dos notas no coinciden, ese modelo no es de aquí.
+MODELS = {
+    "bigram": bigram,
+    "mlp": mlp,
+    "batchnorm": batchnorm,
+    "wavenet": wavenet,
+    "gpt": gpt,
+}
+
+def read(path):
+    """El modelo guardado en `path`: su función, sus pesos, su configuración y su vocabulario."""
+    checkpoint = torch.load(path, "cpu", weights_only=True)
     chars = checkpoint["chars"]
     c = {**checkpoint["config"], "boundary": chars.find("\n")}
     w = {name: weight.float() for name, weight in checkpoint["weights"].items()}
+    return MODELS[checkpoint["model"]], w, c, chars
+
+def prove(forward, w, c, chars):
+    """Un error, de la clase que sea, si el modelo no se puede usar o su memoria dice otra cosa."""
     chars.encode()                                           # ¿se pueden escribir todos?
     V, T = len(chars), c.get("block_size", 1)
-    memory = {}
     alone = forward(w, c, torch.arange(V)[:, None], {})                           # (V, V)
-    assert alone.shape == (V, V) and alone.isfinite().all()
+    if alone.shape != (V, V) or not alone.isfinite().all():
+        raise ValueError("no da una nota por carácter")
+    memory = {}
     text = torch.randint(V, (1, T + 2))
     for n in (T, T + 2):
         cached = forward(w, c, text[:, :n], memory)                               # (1, V)
-        assert torch.allclose(cached, forward(w, c, text[:, :n], {}), atol=0.01)
+        whole = forward(w, c, text[:, :n], {})                                    # (1, V)
+        if torch.dist(cached, whole) > 0.01:
+            raise ValueError("con memoria dice otra cosa")
+
+warnings.simplefilter("ignore")                              # torch avisa de ficheros raros
+torch.set_num_threads(1)                                     # repartir tan poco sale caro
+if not Path(CKPT).is_file():
+    sys.exit(f"error: no hay ningún fichero «{CKPT}». Prueba models/poesia.pt, o python 06_gpt.py")
+try:
+    forward, w, c, chars = read(CKPT)
+    prove(forward, w, c, chars)
 except Exception as e:                                       # hay mil maneras de estar dañado
-    sys.exit(f"error: «{CKPT}» está dañado, o no es un modelo de este curso ({type(e).__name__})")
+    sys.exit(f"error: «{CKPT}» está dañado, o no es un modelo de este curso en su versión de hoy: "
+             f"vuelve a entrenarlo ({type(e).__name__})")
 
 # %% 6. Generar
 # Un carácter cada vez: notas, probabilidades, sorteo, y el elegido pasa a ser contexto. Los textos
-# van juntos en un lote (batch); el primero se ve salir, los demás esperan.
+# van juntos en un lote (batch); el primero se ve salir, los demás esperan. El sitio de todos los
+# caracteres se reserva al empezar: así el último cuesta lo mismo que el primero.
 prompt = unicodedata.normalize("NFC", PROMPT)                # como los textos de las lecciones
 for char in prompt:
     if char not in chars:
         sys.exit(f"error: este modelo no conoce {char!r} (U+{ord(char):04X}): no salía en su texto")
-seed = SEED if SEED >= 0 else torch.seed() % 2**32
-rng = torch.Generator().manual_seed(seed)
-start = prompt or chars[c["boundary"]]                       # si no hay, -1: el último carácter
-ids = torch.tensor([[chars.index(char) for char in start]]).repeat(NUM, 1)        # (K, n)
+rng = torch.Generator()
+seed = SEED if SEED >= 0 else rng.seed() % 2**32
+rng.manual_seed(seed)
+opening = prompt or ("\n" if "\n" in chars else chars[0])
+begun = len(opening)
+ids = torch.zeros(NUM, begun + LENGTH, dtype=torch.long)                          # (K, N)
+ids[:, :begun] = torch.tensor([chars.index(char) for char in opening])
 memory = {}
 tick = time.perf_counter()
 print(prompt, end="")
 try:
     with torch.inference_mode():
-        for _ in range(LENGTH):
-            logits = forward(w, c, ids, memory)                                   # (K, V)
-            p = probabilities(logits, TEMPERATURE, TOP_K)
-            ids = torch.cat([ids, torch.multinomial(p, 1, generator=rng)], dim=1)
-            print(chars[ids[0, -1]], end="", flush=True)
-except KeyboardInterrupt:
-    sys.exit("\ninterrumpido")
+        for n in range(begun, begun + LENGTH):
+            logits = forward(w, c, ids[:, :n], memory)                            # (K, V)
+            p = probabilities(logits, TEMPERATURE, TOP_K)                         # (K, V)
+            ids[:, n:n + 1] = torch.multinomial(p, 1, generator=rng)
+            print(chars[ids[0, n]], end="", flush=True)
 except RuntimeError:
     sys.exit("error: las notas dejaron de ser números, o no caben: prueba con menos NUM")
 seconds = time.perf_counter() - tick
 print()
-for k, row in enumerate(ids[1:].tolist(), 2):
-    print(f"\n--- {k} de {NUM} ---", file=sys.stderr)
-    print("\n" + prompt + "".join(chars[i] for i in row[-LENGTH:]))
-print(f"\n{LENGTH} caracteres x {NUM} en {seconds:.2f} s: {LENGTH * NUM / seconds:.0f} por segundo"
-      f". Para repetirlo: --seed {seed}", file=sys.stderr)
+for k in range(1, NUM):
+    written = "".join(chars[i] for i in ids[k, begun:])
+    print(f"\n--- {k + 1} de {NUM} ---", file=sys.stderr)
+    print("\n" + prompt + written)
+speed = LENGTH * NUM / seconds
+print(f"\n{speed:.0f} caracteres por segundo. Para repetirlo: --seed {seed}", file=sys.stderr)
 
 # %% Experimentos: predice antes de mirar (con models/poesia.pt)
 # - TEMPERATURE = 0.3, 1.0 y 1.5: ¿qué parte de sus palabras está en el libro? 98 %, 88 % y 66 %.

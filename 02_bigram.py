@@ -538,13 +538,13 @@ for k in range(BLOCK_SIZE + 1):
 # que se pierde en ellos (nan si no hay ninguno): más que en los otros, porque ahí sólo habla un
 # contexto más corto.
 #
-# Esta mezcla es la rival de las lecciones que siguen: 1.6384 en validación, con 7 caracteres. A
-# igual contexto, 3, la red de la lección 03 le gana por poco, 1.7829 contra 1.7893, y no con menos
-# números: 47 663 pesos contra 44 677 casillas vistas (las de 0 a 3 caracteres). Donde le gana por
-# mucho es en los contextos nunca vistos: 2.4048 contra 2.6887. Para una tabla la «a» se parece
-# tanto a la «e» como a la «x», y lo aprendido en un contexto no le sirve en otro; a una red, sí.
-# Pero quien cuenta puede mirar más lejos casi gratis, y desde 4 caracteres gana a las redes de las
-# lecciones 03 y 04, que miran 3. Recordar lo visto y acertar en lo nuevo son dos virtudes, y no
+# Esta mezcla es la rival de las lecciones que siguen: con pueblos.txt, 1.6384 en validación, con 7
+# caracteres. A igual contexto, 3, la red de la lección 03 le gana por poco, 1.7829 contra 1.7893, y
+# no con menos números: 47 663 pesos contra 44 677 casillas vistas (las de 0 a 3 caracteres). Donde
+# le gana por mucho es en los contextos nunca vistos: 2.4048 contra 2.6887. Para una tabla la «a» se
+# parece tanto a la «e» como a la «x», y lo aprendido en un contexto no le sirve en otro; a una red,
+# sí. Pero quien cuenta puede mirar más lejos casi gratis, y desde 4 caracteres gana a las redes de
+# las lecciones 03 y 04, que miran 3. Recordar lo visto y acertar en lo nuevo son dos virtudes, y no
 # están reñidas: la lección 06 mete tablas como ésta dentro de la red.
 
 # %% Guardar: entero o nada

@@ -5,8 +5,7 @@ Al terminar sabrás qué es una derivada para un programa, cómo la regla de la 
 la culpa de un error entre miles de números (retropropagación, backpropagation) y qué hace
 PyTorch por ti. El motor, `Value`, se lee entero.
 
-    python 01_micrograd.py                  unos diez segundos
-    python 01_micrograd.py --steps 0        sólo las piezas y sus pruebas
+    python 01_micrograd.py                  unos diez segundos; con --steps 0, sin las dos lunas
     python 01_micrograd.py --plot figuras   además, las activaciones y la frontera, dibujadas
 """
 import argparse
@@ -21,12 +20,15 @@ import timeit
 from pathlib import Path
 
 # %% Constantes: cámbialas aquí y vuelve a ejecutar, o dales valor desde la terminal
+A = 2.0              # para tus pruebas: x en la celda 1, a en las 2 y 4, el primer logit en la 8
 SEED = 1             # semilla del azar
 PLOT = ""            # carpeta donde guardar las figuras (vacía: ninguna; pide matplotlib)
 STEPS = 60           # pasos de descenso con las dos lunas (0: sólo las piezas y sus pruebas)
 EVAL_INTERVAL = 10   # pasos entre las líneas que cuentan cómo va
+BATCH_SIZE = 100     # puntos que se miran en cada paso, de los cien
 NOISE = 0.1          # desviación típica del ruido de los puntos (las lunas tienen radio 1)
 N_HIDDEN = 16        # neuronas de cada una de las dos capas ocultas
+RELU = True          # activación en las capas ocultas (no: sólo sumas con pesos)
 LEARNING_RATE = 1.0  # tasa de aprendizaje al empezar; baja en línea recta hasta su décima parte
 WEIGHT_DECAY = 1e-4  # peso en la pérdida de la suma de los cuadrados de los parámetros (L2)
 
@@ -53,84 +55,125 @@ if Path(sys.argv[0]).resolve() == file:                      # python o %run; pe
 # %% Bibliotecas, tras las opciones porque tardan un segundo en llegar
 import torch
 
-# %% 1. La derivada es una pendiente
-# Mueve x un poco, h, y mira cuánto se mueve f(x): el cociente es la pendiente, la derivada.
-# Con h grande la curva ya se ha torcido. Con h diminuto los dos valores de f coinciden en casi
-# todas sus 16 cifras, y al restarlos sólo quedan las redondeadas. Lo mejor está en medio.
-if min(EVAL_INTERVAL, N_HIDDEN) < 1:
-    sys.exit("error: EVAL_INTERVAL y N_HIDDEN deben ser 1 o más")
+# %% Lo que no encaja se dice antes de empezar (puedes saltártelo)
+for name, value in list(globals().items()):                  # ningún número negativo, ni nan
+    if name.isupper() and isinstance(value, (int, float)) and not 0 <= value < 2**63:
+        sys.exit(f"error: {name} no puede ser {value}")
+if PLOT:
+    import matplotlib.pyplot as plt                          # pip install matplotlib
+    Path(PLOT).mkdir(parents=True, exist_ok=True)
+gc.disable()                             # ningún grafo de aquí tiene ciclos, y buscarlos es lento
+if min(EVAL_INTERVAL, BATCH_SIZE, N_HIDDEN) < 1:
+    sys.exit("error: EVAL_INTERVAL, BATCH_SIZE y N_HIDDEN deben ser 1 o más")
 
+# %% 1. La derivada es una pendiente
+# Mueve x un poco, h, y mira cuánto se mueve f(x). El cociente, lo que se mueve f entre lo que se
+# movió x, es una pendiente. Si h es muy pequeño, esa pendiente es la derivada, f'(x).
+#
+# ¿Cuánto se equivoca? La fórmula de Taylor dice cómo es una curva cerca de un punto: f(x + h) =
+# f(x) + h f'(x) + h² f''(x) / 2 + h³ f'''(x) / 6 + ... Si se mide hacia un lado, (f(x + h) - f(x))
+# / h, a f'(x) le sobra h f''(x) / 2. Si se mide a los dos lados, (f(x + h) - f(x - h)) / 2h, los
+# términos con h² se restan y desaparecen; sobra h² f'''(x) / 6, que es mucho menos. Con h = 0.001,
+# es como pasar de una milésima a una millonésima.
+#
+# A lápiz, con f(x) = x³ en x = 1, que tiene derivada 3, y h = 0.1: hacia un lado sale (1.331 - 1) /
+# 0.1 = 3.31; a los dos, (1.331 - 0.729) / 0.2 = 3.01.
+#
+# Entonces, ¿cuanto menor h, mejor? No. Un programa guarda unas 16 cifras de cada número. Con h
+# diminuto, los dos valores de f coinciden en casi todas, y al restarlos sólo quedan las últimas,
+# que están redondeadas. Mira la tabla de arriba abajo: lo mejor está en medio.
 def slope(f, x, h=1e-5):
-    """Pendiente de `f` entre x - h y x + h: se equivoca en h² f'''(x) / 6, más el redondeo."""
+    """Pendiente de `f` entre x - h y x + h."""
     return (f(x + h) - f(x - h)) / (2 * h)
 
 def curve(x):
-    """e^x sen x: su derivada es e^x (sen x + cos x), y la tercera, 2 e^x (cos x - sen x)."""
+    """e^x sen x: su derivada es e^x (sen x + cos x)."""
     return math.exp(x) * math.sin(x)
 
-true = math.e * (math.sin(1) + math.cos(1))
-third = 2 * math.e * (math.cos(1) - math.sin(1))
-errors = []
-print("1. error de la pendiente de e^x sen x en x = 1")
+exact = math.exp(A) * (math.sin(A) + math.cos(A))
+print(f"1. error al medir la derivada de e^x sen x en x = {A:g}, que es {exact:.4f}")
 print("          h   hacia un lado   a los dos lados")
 for k in range(1, 15, 2):
     h = 10.0 ** -k
-    one_side = abs((curve(1 + h) - curve(1)) / h - true)
-    two_sides = abs(slope(curve, 1, h) - true)
-    errors.append(two_sides)
+    one_side = abs((curve(A + h) - curve(A)) / h - exact)
+    two_sides = abs(slope(curve, A, h) - exact)
     print(f"   {h:8.0e}   {one_side:13.0e}   {two_sides:15.0e}")
-assert math.isclose(errors[1], 1e-3 ** 2 * abs(third) / 6, rel_tol=0.01)
-assert min(errors[0], errors[-1]) > 1000 * min(errors)
+assert abs(slope(curve, A, 1e-3) - exact) < 1e-6 * math.exp(A)           # f''' no pasa de 3 e^x
 
 # %% 2. La regla de la cadena, a mano
-# L = (a b + c)² a se calcula por partes: p = a b, s = p + c, q = s², L = q a. Se camina hacia
-# atrás: cada parte multiplica lo que le llega por su derivada local, que es fácil. A `a` se
-# llega por dos caminos, y sus contribuciones se suman: es lo único que no hay que olvidar.
+# L = (a b + c)² a se calcula por partes, cada una con una sola operación: p = a b, s = p + c, q =
+# s², L = q a. Se quiere saber cuánto se mueve L si se mueve a, b o c. La regla de la cadena dice
+# que las pendientes se multiplican: si s se mueve 3 por cada 1 de p, y L se mueve 4 por cada 1 de
+# s, L se mueve 12 por cada 1 de p. En símbolos, dL/dp = dL/ds · ds/dp.
+#
+# Así que se camina hacia atrás, de L a las letras. Cada parte ya sabe cuánto importa (dL/ds, que
+# aquí se llama `ds`) y lo multiplica por su derivada local, ds/dp, que es fácil porque hay una sola
+# operación. En L = q a, la derivada local respecto de q es a, y respecto de a es q.
+#
+# A `a` se llega por dos caminos, L = q a y p = a b. Si se mueve `a`, L se mueve por los dos, y lo
+# que llega por cada uno se suma. Es lo único que no hay que olvidar.
 def by_parts(a, b, c):
     """(a b + c)² a, con números o con lo que sepa sumarse y multiplicarse."""
     return (a * b + c) ** 2 * a
 
-a, b, c = 2.0, -1.5, 4.0
+a, b, c = A, -1.5, 4.0
 p = a * b
 s = p + c
 q = s ** 2
 L = q * a
-dq = a                   # L = q a
-da = q
-ds = dq * 2 * s          # q = s²
-dp = dc = ds             # s = p + c: la suma reparte por igual
-da = da + dp * b         # p = a b: por aquí vuelve a llegarse a `a`
+dq = a                   # dL/dq, y así todas: dp es dL/dp
+da = q                   # por un camino
+ds = dq * 2 * s          # q = s²: la derivada local es 2 s
+dp = ds                  # s = p + c: 1 y 1; la suma reparte por igual
+dc = ds
+da = da + dp * b         # p = a b: y por el otro
 db = dp * a
 numeric_a = slope(lambda x: by_parts(x, b, c), a)
 numeric_b = slope(lambda x: by_parts(a, x, c), b)
 numeric_c = slope(lambda x: by_parts(a, b, x), c)
-print(f"\n2. L = (a b + c)² a = {L:g}   a mano   numérica")
-for name, hand, numeric in ("a", da, numeric_a), ("b", db, numeric_b), ("c", dc, numeric_c):
-    assert math.isclose(hand, numeric, abs_tol=1e-8)
+print(f"\n2. L = (a b + c)² a = {L:g}   a mano   midiendo")
+for name, hand, numeric in (("a", da, numeric_a),
+                            ("b", db, numeric_b),
+                            ("c", dc, numeric_c)):
+    assert math.isclose(hand, numeric, rel_tol=1e-6, abs_tol=1e-6)
     print(f"   derivada respecto de {name}   {hand:6g}   {numeric:8.5f}")
 
+# ¿Para qué sirven? Para hacer L más pequeño. Las tres derivadas juntas se llaman gradiente. Si la
+# de b es 8, L sube 8 por cada 1 que suba b; pues se baja b. Mover cada letra en contra de su
+# derivada, un poco, es un paso de descenso. Con un paso de 0.01 veces la derivada, L debería bajar
+# 0.01 por la suma de los cuadrados de las tres. Baja algo menos o algo más, porque la pendiente
+# cambia por el camino.
+lower = by_parts(a - 0.01 * da, b - 0.01 * db, c - 0.01 * dc)
+hoped = L - 0.01 * (da ** 2 + db ** 2 + dc ** 2)
+print(f"   un paso en contra: L pasa de {L:.4f} a {lower:.4f} (en línea recta, a {hoped:.4f})")
+
 # %% 3. Value: la regla de la cadena, sola
-# Cada operación devuelve un nodo que recuerda sus operandos y, al lado del resultado, la derivada
-# local respecto de cada uno. `backward` recorre los nodos desde el final y a cada operando le suma
-# derivada local por gradiente. Es el modo inverso de derivar un grafo (Linnainmaa, 1970).
-births = itertools.count()
+# Eso mismo lo puede hacer un programa. Cada número será un objeto, `Value`. Cada operación devuelve
+# un objeto nuevo, que recuerda sus operandos y, al lado del resultado, la derivada local respecto
+# de cada uno. Nada más: con eso, `backward` recorre los objetos desde el final y a cada operando le
+# suma derivada local por gradiente, como en la celda 2. Se llama modo inverso (Linnainmaa, 1970).
+#
+# Los objetos y sus operandos forman un grafo: los objetos son los nodos, y una flecha une cada uno
+# con sus operandos. Una hoja (leaf) es un nodo que no sale de ninguna operación: un dato, un
+# parámetro.
+births = itertools.count()               # 0, 1, 2...: da un número a cada nodo que nace
 
 class Value:
     """Un número, la operación de que salió y, tras `backward`, su gradiente `grad`.
 
     Se usa como el de micrograd (Karpathy, 2020): las operaciones, `data`, `grad`, `label`, `_prev`
-    y `_op`. En vez de una función `_backward` guarda números: `_slopes`, las derivadas locales.
+    y `_op`. En vez de una función `_backward` guarda números: `_locals`, las derivadas locales.
     """
-    __slots__ = ("data", "grad", "label", "_prev", "_op", "_slopes", "_born")
+    __slots__ = ("data", "grad", "label", "_prev", "_op", "_locals", "_born")
 
-    def __init__(self, data, _children=(), _op="", _slopes=(), label=""):
+    def __init__(self, data, _children=(), _op="", _locals=(), label=""):
         self.data = data
         self.grad = 0
         self.label = label
         self._prev = _children
         self._op = _op
-        self._slopes = _slopes
-        self._born = next(births)        # cada nodo nace después de sus operandos
+        self._locals = _locals
+        self._born = next(births)
 
     def __add__(self, other):
         other = other if isinstance(other, Value) else Value(other)
@@ -147,10 +190,10 @@ class Value:
         if self.data < 0 and n % 1:
             raise ValueError(f"{self.data} ** {n} no es un número real")
         if self.data == 0 and n < 1:
-            slope = math.inf if n else 0                     # la raíz arranca en vertical
+            local = math.inf if n else 0                     # la raíz arranca en vertical
         else:
-            slope = n * self.data ** (n - 1)
-        return Value(self.data ** n, (self,), f"**{n:g}", (slope,))
+            local = n * self.data ** (n - 1)
+        return Value(self.data ** n, (self,), f"**{n:g}", (local,))
 
     def exp(self):
         y = math.exp(self.data)
@@ -198,93 +241,132 @@ class Value:
         return f"Value(data={self.data}, grad={self.grad})"
 
     def topological(self):
-        """Los nodos de que depende éste, él el primero: ninguno antes que otro que lo use."""
-        found, pending = {self}, [self]
+        """Los nodos de que depende éste, él el primero: cada uno, antes que sus operandos."""
+        found = {self}
+        pending = [self]
         while pending:
             for child in pending.pop()._prev:
                 if child not in found:
                     found.add(child)
                     pending.append(child)
-        return sorted(found, key=lambda v: v._born, reverse=True)
+        return sorted(found, key=lambda node: node._born, reverse=True)
 
     def backward(self):
-        """Deja en cada nodo la derivada de éste respecto de él; en las hojas, la suma (PyTorch)."""
+        """En `grad` de cada nodo, la derivada de `self` respecto de él; en las hojas se suma."""
         order = self.topological()
-        for v in order:
-            if v._prev:
-                v.grad = 0
-        self.grad += 1
-        for v in order:
-            for child, slope in zip(v._prev, v._slopes):
-                child.grad += slope * v.grad
+        for node in order:
+            if node._prev:
+                node.grad = 0
+        self.grad += 1                                       # dL/dL = 1
+        for node in order:
+            for child, local in zip(node._prev, node._locals):
+                child.grad += local * node.grad
 
-def everything(a, b):
+# Una expresión en que salen todas las operaciones. Medir moviendo dos números a la vez da la suma
+# de sus dos derivadas.
+def everything(u, v):
     """Una expresión sin sentido en que salen todas las operaciones."""
-    powers = a ** b + a ** 3 + 2 ** b + b ** -0.5
-    curves = a.exp() + b.log() + a.tanh() + b.sigmoid() + a.relu()
-    return (powers * curves - 3 * a) / (2 - b) + 1 / a - (-b + 4)
+    powers = u ** v + u ** 3 + 2 ** v + v ** -0.5
+    bends = u.exp() + v.log() + u.tanh() + v.sigmoid() + u.relu()
+    return (powers * bends - 3 * u) / (2 - v) + 1 / u - (-v + 4)
 
-a, b = Value(1.7), Value(0.6)
-everything(a, b).backward()
-numeric = slope(lambda t: everything(Value(1.7 + t), Value(0.6 + t)).data, 0)  # los dos a la vez
-assert math.isclose(a.grad + b.grad, numeric, rel_tol=1e-8)
-print(f"\n3. todas las operaciones: gradiente {a.grad + b.grad:.6f}, numérico {numeric:.6f}")
+u, v = Value(1.7), Value(0.6)
+everything(u, v).backward()
+both = slope(lambda t: everything(Value(1.7 + t), Value(0.6 + t)).data, 0)
+assert math.isclose(u.grad + v.grad, both, rel_tol=1e-8)
+print(f"\n3. todas las operaciones: gradiente {u.grad + v.grad:.6f}, midiendo {both:.6f}")
 
-# Un nodo que se usa dos veces recibe dos contribuciones: por eso `+=` y no `=`. Y una hoja guarda
-# lo que tenía: si no se pone a cero entre dos `backward`, el gradiente es la suma de los dos.
-a = Value(3.0)
-double = a + a
+# Un nodo que se usa dos veces recibe dos contribuciones, como la `a` de la celda 2: por eso `+=` y
+# no `=`. En a + a, la derivada es 1 + 1. Y una hoja no borra lo que tenía: si no se pone a cero
+# entre dos `backward`, su gradiente es la suma de los dos, igual que en PyTorch. Los nodos de en
+# medio sí empiezan de cero, porque lo suyo ya se repartió.
+twin = Value(3.0)
+double = twin + twin
 double.backward()
-assert a.grad == 2
+assert twin.grad == 2
 double.backward()
-assert a.grad == 4
+assert twin.grad == 4
 print("   a + a: gradiente 2 (con `=` sería 1), y 4 tras otro backward sin poner a cero")
 
+# ¿Y el orden? Un nodo sólo puede repartir cuando ha recibido todo lo suyo, y se lo mandan los nodos
+# que lo usan, que nacieron después. Por eso se va del más joven al más viejo. Quien reparte según
+# le llega se equivoca: en c = b + b, con b = a + a, c vale 4 a y la derivada es 4. Si b reparte en
+# cuanto recibe el primer 1, y otra vez, ya con 2, al recibir el segundo, a `a` le llegan 2 y 4:
+# seis.
+def impatient(node):
+    """Hacia atrás sin esperar: cada operando reparte en cuanto recibe. Está mal."""
+    for child, local in zip(node._prev, node._locals):
+        child.grad += local * node.grad
+        impatient(child)
+
+leaf = Value(3.0)
+inner = leaf + leaf
+outer = inner + inner
+outer.backward()
+assert leaf.grad == 4
+leaf.grad = inner.grad = 0               # otra vez, desde el mismo final
+impatient(outer)
+assert leaf.grad == 6
+print("   b = a + a y c = b + b: gradiente 4 en orden, y 6 si b reparte antes de tiempo")
+
 # %% 4. El grafo de una expresión
-# Lo que `Value` guarda es un grafo: éste es el de la celda 2, y cada nodo cuelga de quien lo usa.
-# El que se usa dos veces, `a`, se dibuja la primera y después sólo se nombra.
-def draw(v, drawn, indent=""):
-    """Imprime el grafo de `v`, un nodo por línea; `drawn` es el conjunto de los ya dibujados."""
-    name = indent + f"{v.label} {v._op}".strip()
-    if v in drawn:
+# Lo que `Value` guarda de la expresión de la celda 2, dibujado: cada nodo cuelga de quien lo usa.
+# El que se usa dos veces, `a`, se dibuja la primera y después sólo se nombra. Compara los
+# gradientes con las cuentas de la celda 2: son los mismos.
+def draw(node, drawn, indent=""):
+    """Imprime el grafo de `node`, un nodo por línea; `drawn` es el conjunto de los ya dibujados."""
+    name = indent + f"{node.label} {node._op}".strip()
+    if node in drawn:
         print(f"   {name:16s} (el de arriba)")
         return
-    drawn.add(v)
-    print(f"   {name:16s} data {v.data:8.4f}   grad {v.grad:8.4f}")
-    for child in v._prev:
+    drawn.add(node)
+    print(f"   {name:16s} data {node.data:8.4f}   grad {node.grad:8.4f}")
+    for child in node._prev:
         draw(child, drawn, indent + "   ")
 
-a, b, c = Value(2.0, label="a"), Value(-1.5, label="b"), Value(4.0, label="c")
-L = by_parts(a, b, c)
-L.label = "L"
-L.backward()
-assert [a.grad, b.grad, c.grad] == [da, db, dc]              # lo mismo que a mano
+leaves = [Value(a, label="a"), Value(b, label="b"), Value(c, label="c")]
+top = by_parts(*leaves)
+top.label = "L"
+top.backward()
+assert [leaf.grad for leaf in leaves] == [da, db, dc]        # lo mismo que a mano
 print("\n4. el grafo de L = (a b + c)² a")
-drawn = set()
-draw(L, drawn)
-assert len(drawn) == 7
+draw(top, set())
 
 # %% 5. PyTorch: tensores que también apuntan lo que hacen
-# Un tensor es una tabla de números con una forma (shape) y un tipo (dtype). Las operaciones van
-# número a número; si las formas no coinciden, la dimensión que falta o que vale 1 se repite
-# (broadcasting). Con `requires_grad` apunta sus operaciones, como `Value`, y se puede derivar.
+# Un tensor es una tabla de números con una forma (shape) y un tipo (dtype). La suma y el producto
+# con * van número a número. Si las formas no coinciden, la dimensión que falta o que vale 1 se
+# repite hasta que coincidan (broadcasting): una columna sumada a una tabla se suma a cada columna
+# de la tabla.
 table = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])     # (2, 3)
 column = torch.tensor([[10.0], [20.0]])                      # (2, 1)
-row = torch.tensor([100.0, 200.0, 300.0])                    # (3,)
 assert (table + column).tolist() == [[11, 12, 13], [24, 25, 26]]
 print(f"\n5. tabla de forma {list(table.shape)} y tipo {table.dtype}: {table.tolist()}")
-print(f"   [1, 2]: {table[1, 2]:g}   [1]: {table[1].tolist()}   [:, 0]: {table[:, 0].tolist()}")
-print(f"   tabla + {column.tolist()}: {(table + column).tolist()}")
+print(f"   [1, 2]: {table[1, 2]:g}   [:, 0]: {table[:, 0].tolist()}")
+print(f"   tabla + columna: {(table + column).tolist()}")
 
-row.requires_grad = True
-(table * row).sum().backward()           # `row` se repitió en dos filas: sus gradientes se suman
-assert row.grad.tolist() == [1 + 4, 2 + 5, 3 + 6]
+# La arroba es otra cosa: el producto de matrices. En el puesto (i, j) va la fila i de la primera
+# por la columna j de la segunda, multiplicadas número a número y sumadas. Es lo que hace una capa
+# de neuronas con sus pesos, y sustituye a tres bucles.
+other = torch.tensor([[1.0, 0.0], [0.0, 1.0], [2.0, -1.0]])  # (3, 2)
+by_loops = torch.zeros(2, 2)
+for i in range(2):
+    for j in range(2):
+        for k in range(3):
+            by_loops[i, j] += table[i, k] * other[k, j]
+assert (table @ other == by_loops).all()
+print(f"   tabla @ otra: {(table @ other).tolist()}")
+
+# Con `requires_grad`, un tensor apunta sus operaciones, como `Value`, y se puede derivar. Si algo
+# se repitió al ajustar las formas, se usó varias veces, y sus gradientes se suman.
+spread = torch.tensor([100.0, 200.0, 300.0], requires_grad=True)         # (3,)
+(table * spread).sum().backward()        # se repitió en las dos filas
+assert spread.grad.tolist() == [5, 7, 9]                     # 1 + 4, 2 + 5 y 3 + 6
 with torch.no_grad():                    # mover un parámetro no es parte de la cuenta: sin apuntes
-    row -= 10 * row.grad
-print(f"   gradiente de una fila: {row.grad.tolist()}   tras un paso: {row.tolist()}")
+    spread -= 10 * spread.grad
+print(f"   gradiente de una fila: {spread.grad.tolist()}   tras un paso: {spread.tolist()}")
 
 def tensor(n):
-    """Un número de PyTorch que se deriva, con 16 cifras como los de Python, en vez de 7."""
+    """Un tensor que se deriva, con 16 cifras como los números de Python, en vez de 7."""
     return torch.tensor(n, dtype=torch.float64, requires_grad=True)
 
 def gradients(f, leaves):
@@ -303,10 +385,19 @@ def cells(numbers):
     return "".join(f"{n:10.4f}" for n in numbers)
 
 # %% 6. Funciones de activación, una al lado de otra
-# Sin una función que tuerza, cien capas valen lo que una. La tanh da entre -1 y 1, y la sigmoide,
-# entre 0 y 1; lejos del cero casi no tienen pendiente (saturan), y la de la sigmoide no pasa de
-# 1/4. La ReLU, max(0, x), tiene pendiente 1 o 0. En el 0 exacto no hay derivada: se toma 0.
-activations = [("tanh", Value.tanh, torch.tanh), ("sigmoid", Value.sigmoid, torch.sigmoid),
+# Una red pasa números por una capa tras otra, y cada capa suma lo que recibe con unos pesos. Si
+# sólo hace eso, dos capas valen lo que una: si la primera da 3x + 1 y la segunda 2y - 4, juntas dan
+# 2 (3x + 1) - 4 = 6x - 2, otra recta. Con matrices es lo mismo: multiplicar por una y luego por
+# otra es multiplicar por su producto.
+vector = torch.tensor([1.0, 2.0])                            # (2,)
+assert torch.equal(vector @ table @ other, vector @ (table @ other))
+
+# Por eso detrás de cada capa va una función que tuerce, la activación. La tanh da entre -1 y 1, y
+# la sigmoide, entre 0 y 1. Lejos del cero casi no tienen pendiente (saturan), y la de la sigmoide
+# no pasa de 1/4. La ReLU, max(0, x), tiene pendiente 1 o 0; en el 0 exacto no hay derivada, y se
+# toma 0.
+activations = [("tanh", Value.tanh, torch.tanh),
+               ("sigmoid", Value.sigmoid, torch.sigmoid),
                ("relu", Value.relu, torch.relu)]
 points = [-4.0, -1.0, 0.0, 1.0, 4.0]
 print("\n6. x             " + cells(points))
@@ -318,68 +409,75 @@ for name, ours, theirs in activations:
     print("      derivada   " + cells(dy for y, dy in pairs))
 
 if PLOT:
-    import matplotlib.pyplot as plt                          # pip install matplotlib
-    Path(PLOT).mkdir(parents=True, exist_ok=True)
-    plt.figure(figsize=(6, 4))
     for name, ours, theirs in activations:
-        x = torch.linspace(-4, 4, 400, requires_grad=True)   # (400,)
-        y = theirs(x)
-        y.sum().backward()               # cada y depende sólo de su x: 400 derivadas de una vez
-        plt.plot(x.detach(), y.detach(), label=name)
-        plt.plot(x.detach(), x.grad, "--", label=f"derivada de {name}")
+        x = torch.linspace(-4, 4, 400)                       # (400,)
+        plt.plot(x, theirs(x), label=name)
     plt.legend()
     plt.savefig(Path(PLOT) / "activaciones.png", dpi=150, bbox_inches="tight")
+    plt.close()
 
 # %% 7. Una neurona, entera y desmontada, y la misma en PyTorch
-# Una neurona suma sus entradas con pesos (weights), añade un sesgo (bias) y pasa la suma por una
-# activación, aquí tanh n = (e^2n - 1) / (e^2n + 1). Que sea una pieza o cuatro da igual: cuánto
-# abarca una operación es cosa nuestra, y el gradiente no cambia.
-def whole(x1, x2, w1, w2, b):
-    """tanh(w1 x1 + w2 x2 + b). Vale para Value y para tensores de PyTorch."""
-    return (w1 * x1 + w2 * x2 + b).tanh()
+# Una neurona multiplica cada entrada por un peso (weight), lo suma todo, añade un sesgo (bias) y
+# pasa la suma por una activación, aquí tanh n = (e^2n - 1) / (e^2n + 1). Se puede calcular con la
+# tanh como una sola operación o desmontada en cuatro: cuánto abarca una operación es cosa nuestra,
+# y el gradiente no cambia.
+def whole(x1, x2, w1, w2, bias):
+    """tanh(w1 x1 + w2 x2 + bias). Vale para Value y para tensores de PyTorch."""
+    return (w1 * x1 + w2 * x2 + bias).tanh()
 
-def apart(x1, x2, w1, w2, b):
+def apart(x1, x2, w1, w2, bias):
     """Lo mismo, con la tanh desmontada en exponenciales."""
-    e = (2 * (w1 * x1 + w2 * x2 + b)).exp()
+    e = (2 * (w1 * x1 + w2 * x2 + bias)).exp()
     return (e - 1) / (e + 1)
 
 random.seed(SEED)
-numbers = [random.uniform(-1, 1) for _ in range(5)]          # x1, x2, w1, w2 y b
-one = gradients(whole, [Value(n) for n in numbers])
-two = gradients(apart, [Value(n) for n in numbers])
-theirs = gradients(whole, [tensor(n) for n in numbers])
-assert same(one, theirs) and same(two, theirs)
-print("\n7. una neurona     salida     d/dx1     d/dx2     d/dw1     d/dw2      d/db")
-for label, numbers in ("con tanh", one), ("con exp", two), ("en PyTorch", theirs):
-    print(f"   {label:12s}{cells(numbers)}")
+five = [random.uniform(-1, 1) for _ in range(5)]             # x1, x2, w1, w2 y bias
+at_once = gradients(whole, [Value(n) for n in five])
+in_pieces = gradients(apart, [Value(n) for n in five])
+in_torch = gradients(whole, [tensor(n) for n in five])
+assert same(at_once, in_torch)
+assert same(in_pieces, in_torch)
+print("\n7. una neurona     salida     d/dx1     d/dx2     d/dw1     d/dw2   d/dbias")
+print(f"   con tanh    {cells(at_once)}")
+print(f"   con exp     {cells(in_pieces)}")
+print(f"   en PyTorch  {cells(in_torch)}")
 
 # %% 8. De números a probabilidades: softmax, y la sorpresa como pérdida
-# Para elegir entre tres, la red da tres números, los logits. Softmax: exponenciales (positivas)
-# entre su suma (que sumen 1). La pérdida es -ln p de la opción correcta (negative log-likelihood,
-# NLL). Su gradiente es p - y, lo dicho menos lo que era: y vale 1 en la correcta y 0 en las demás.
-scores = [2.0, 1.0, -1.0]
+# La pérdida (loss) es un número que dice cuánto se equivoca una red. Aprender es hacerla pequeña.
+#
+# Para elegir entre tres opciones, la red da un número a cada una, los logits. Softmax los convierte
+# en probabilidades: la exponencial los hace positivos, y dividir entre su suma hace que sumen 1. La
+# pérdida es -ln p de la opción correcta (negative log-likelihood, NLL): si le daba p = 1 es 0, y si
+# le daba casi nada, es enorme. Su derivada respecto de los logits es muy sencilla, p - y: lo que
+# dijo menos lo que era, donde y vale 1 en la correcta y 0 en las demás. El logit de la correcta se
+# sube, y los otros se bajan, cada uno en la medida en que se equivocó.
+scores = [A, 1.0, -1.0]
 logits = [Value(score) for score in scores]
 powers = [logit.exp() for logit in logits]
 chances = [power / sum(powers) for power in powers]
-loss = -chances[1].log()
-loss.backward()
-p = [chance.data for chance in chances]
-ours = [logit.grad for logit in logits]
-logits = torch.tensor(scores, dtype=torch.float64, requires_grad=True)         # (3,)
-torch.nn.functional.cross_entropy(logits, torch.tensor(1)).backward()
-assert same(ours, [p[0], p[1] - 1, p[2]])
-assert same(ours, logits.grad)
-print(f"\n8. tres opciones, y la buena es la segunda: NLL {loss.data:.4f}")
-for label, numbers in ("logits", scores), ("p", p), ("gradiente", ours):
-    print(f"   {label:12s}{cells(numbers)}")
+surprise = -chances[1].log()
+surprise.backward()
+probabilities = [chance.data for chance in chances]
+pushes = [logit.grad for logit in logits]
+first, right, last = probabilities
+assert same(pushes, [first, right - 1, last])
+theirs = tensor(scores)                                      # (3,)
+torch.nn.functional.cross_entropy(theirs, torch.tensor(1)).backward()
+assert same(pushes, theirs.grad)
+print(f"\n8. tres opciones, y la buena es la segunda: NLL {surprise.data:.4f}")
+print(f"   logits      {cells(scores)}")
+print(f"   p           {cells(probabilities)}")
+print(f"   gradiente   {cells(pushes)}")
 
 # %% 9. Neuronas en capas, y bajar por el gradiente
-# Una capa (layer) son neuronas que miran lo mismo; un perceptrón multicapa (MLP), capas en fila.
+# Una capa (layer) son varias neuronas que miran lo mismo. Un perceptrón multicapa (multilayer
+# perceptron, MLP) son capas en fila: lo que da una es lo que mira la siguiente. Los pesos y los
+# sesgos de todas son los parámetros.
 class Module:
     """Lo que tienen en común: sus parámetros se ponen a cero juntos, como en PyTorch."""
     def zero_grad(self):
-        for p in self.parameters():
-            p.grad = 0
+        for parameter in self.parameters():
+            parameter.grad = 0
 
 class Neuron(Module):
     """activation(w · x + b), con `n_in` pesos al azar; sin `activation`, la suma sin más."""
@@ -389,7 +487,8 @@ class Neuron(Module):
         self.activation = activation
 
     def __call__(self, x):
-        total = sum((w * value for w, value in zip(self.w, x, strict=True)), self.b)
+        products = [w * value for w, value in zip(self.w, x, strict=True)]
+        total = sum(products, self.b)
         return self.activation(total) if self.activation else total
 
     def parameters(self):
@@ -423,22 +522,22 @@ class MLP(Module):
     def parameters(self):
         return [p for layer in self.layers for p in layer.parameters()]
 
-# Bajar es repetir: gradientes a cero, hacia atrás y w -= tasa · dL/dw en cada parámetro (Cauchy,
-# 1847). Este bucle es el único de la lección: sirve a las redes de Value y a las de PyTorch.
-def descend(model, loss_of, rate, steps):
-    """Entrega (yield) la pérdida de cada paso; la tasa baja en línea recta a `rate` / 10."""
-    for step in range(steps):
-        loss = loss_of(model)
-        model.zero_grad()
-        loss.backward()
-        for p in model.parameters():
-            p.data -= rate * (1 - 0.9 * step / steps) * p.grad
-        yield float(loss.data)
+# Un paso de descenso, el de la celda 2, con todos los parámetros a la vez (Cauchy, 1847). Primero
+# se ponen los gradientes a cero, porque las hojas suman; luego se va hacia atrás; y cada parámetro
+# se mueve tasa · derivada. Con signo menos: la derivada dice hacia dónde sube la pérdida, y se
+# quiere bajar. La tasa (learning rate) dice cuánto: pequeña, se baja despacio; grande, se pasa de
+# largo.
+def descend(model, loss, rate):
+    """Un paso de descenso, con redes de Value y con las de PyTorch."""
+    model.zero_grad()
+    loss.backward()
+    for parameter in model.parameters():
+        parameter.data -= rate * parameter.grad
 
-# El problema que una neurona sola no resuelve: ¿son distintos los dos signos? La pérdida es la
-# suma de los errores al cuadrado (SSE), como en Rumelhart, Hinton y Williams, «Learning internal
-# representations by error propagation» (1985). Lo que no pasa con toda semilla sólo se imprime.
-signs = [(-1, -1), (-1, 1), (1, -1), (1, 1)]
+# El problema que una neurona sola no resuelve: el o exclusivo de la lección 00, ¿son distintos los
+# dos signos? La pérdida es la suma de los errores al cuadrado (sum of squared errors, SSE), como en
+# Rumelhart, Hinton y Williams, «Learning internal representations by error propagation» (1985).
+signs = list(itertools.product([-1, 1], repeat=2))           # las cuatro parejas
 different = [-1, 1, 1, -1]
 
 def sse(model):
@@ -446,87 +545,123 @@ def sse(model):
     errors = [model(x) - target for x, target in zip(signs, different)]
     return sum(error * error for error in errors)
 
-print("\n9. SSE en el paso             1         4        10        50       150")
-trials = [("una neurona", [1], 0.05), ("nueve", [8, 1], 0.05), ("nueve, tasa 0.5", [8, 1], 0.5)]
-for label, sizes, rate in trials:
+def trial(sizes, rate):
+    """La SSE en cada uno de 100 pasos de una red de tanh recién nacida."""
     random.seed(SEED)
-    losses = list(descend(MLP(2, sizes, Value.tanh), sse, rate, 150))
-    assert len(sizes) > 1 or losses[-1] > 3.99               # una recta no puede bajar de 4
-    print(f"   {label:18s}" + "".join(f"{losses[step - 1]:10.2g}" for step in (1, 4, 10, 50, 150)))
+    net = MLP(2, sizes, Value.tanh)
+    history = []
+    for _ in range(100):
+        loss = sse(net)
+        history.append(loss.data)
+        descend(net, loss, rate)
+    return history
+
+# Mira las tres filas. Una neurona sola se para en 4: lo mejor que puede es decir 0 a todo, y fallar
+# en 1 cuatro veces. Con ocho en medio baja hasta casi nada. Y con una tasa diez veces mayor, las
+# mismas nueve se pasan de largo: cada paso las deja más lejos, el gradiente crece, y el paso
+# siguiente es mayor aún. Un número como 1e+100, inf (infinito) o nan (no es un número) no es una
+# errata: es lo que se ve cuando la tasa es demasiado grande.
+print("\n9. SSE en el paso             1         4        10        50       100")
+trials = [("una neurona", [1], 0.05),
+          ("nueve", [8, 1], 0.05),
+          ("nueve, tasa 0.5", [8, 1], 0.5)]
+for label, sizes, rate in trials:
+    history = trial(sizes, rate)
+    assert len(sizes) > 1 or history[-1] > 3.99              # una recta no puede bajar de 4
+    shown = [f"{history[step - 1]:10.2g}" for step in (1, 4, 10, 50, 100)]
+    print(f"   {label:18s}" + "".join(shown))
+# Así pasa con las diez semillas de la 0 a la 9: la recta se para en 4, las nueve bajan de 1e-9 y,
+# con la tasa de 0.5, todas pasan de 1e+200.
 
 # %% 10. Dos lunas
-# La demostración de micrograd: cien puntos en dos medias lunas que ninguna recta separa. La pérdida
-# bisagra (hinge), max(0, 1 - y · salida), pide acertar el signo con holgura; la L2 frena los pesos.
-# Cada paso es un grafo de 66 000 nodos sin ciclos: Python lo libera en cuanto nadie lo usa, y el
-# recolector de ciclos (gc), que lo recorrería una y otra vez, puede descansar.
+# La demostración de micrograd: cien puntos en dos medias lunas que ninguna recta separa. Una luna
+# es la clase -1, y la otra, la clase +1; la red acierta si su salida tiene el signo de la clase, y.
+#
+# La pérdida bisagra (hinge) es max(0, 1 - y · salida). Si y · salida pasa de 1 no cuesta nada; si
+# no, cuesta lo que falta. Pide 1 y no 0 por prudencia: quien acierta por poco, con un empujón
+# falla. A eso se le suma un freno, WEIGHT_DECAY por la suma de los cuadrados de los parámetros
+# (L2). Sin él, la red podría contentar a la bisagra haciendo enormes los pesos, con una frontera
+# que se retuerce para rodear cada punto; con él, un peso grande ha de merecer la pena.
+#
+# En cada paso se miran los cien puntos, o BATCH_SIZE de ellos al azar (un lote, mini-batch): el
+# gradiente sale entonces algo peor, y mucho más barato.
 torch.manual_seed(SEED)
 angle = torch.linspace(0, math.pi, 50, dtype=torch.float64)  # (50,)
-upper = torch.stack([angle.cos(), angle.sin()], dim=1)       # (50, 2)
+upper = torch.column_stack([angle.cos(), angle.sin()])       # (50, 2)
 X = torch.cat([upper, torch.tensor([1.0, 0.5]) - upper])     # (100, 2)
 X += NOISE * torch.randn_like(X)
 targets = [-1.0] * 50 + [1.0] * 50
 y = torch.tensor(targets, dtype=torch.float64)               # (100,)
-inputs = [[Value(u), Value(v)] for u, v in X.tolist()]
+inputs = [[Value(across), Value(up)] for across, up in X.tolist()]
+everyone = range(100)
+batches = [torch.randperm(100)[:BATCH_SIZE].tolist() for _ in range(STEPS)]
 
-def hinge(model):
-    """Bisagra media de los 100 puntos más WEIGHT_DECAY por la suma de los cuadrados."""
-    lacks = [(1 - target * model(x)).relu() for x, target in zip(inputs, targets)]
-    return sum(lacks) / len(inputs) + WEIGHT_DECAY * sum(p * p for p in model.parameters())
+def hinge(model, batch):
+    """Bisagra media de los puntos de `batch`, más WEIGHT_DECAY por la suma de los cuadrados."""
+    lacks = [(1 - targets[i] * model(inputs[i])).relu() for i in batch]
+    squares = sum(parameter * parameter for parameter in model.parameters())
+    return sum(lacks) / len(batch) + WEIGHT_DECAY * squares
 
 def newborn(kind=Neuron):
     """La red de este problema recién nacida, hecha de neuronas de la clase `kind`."""
     random.seed(SEED)
-    return MLP(2, [N_HIDDEN, N_HIDDEN, 1], kind=kind)
+    activation = Value.relu if RELU else None
+    return MLP(2, [N_HIDDEN, N_HIDDEN, 1], activation, kind)
 
 def hits(model):
     """En cuántos de los 100 puntos acierta el signo."""
-    return sum(model(x).data * target > 0 for x, target in zip(inputs, targets))
+    return sum(model(inputs[i]).data * targets[i] > 0 for i in everyone)
 
-gc.disable()
-alone = MLP(2, [1])
-list(descend(alone, hinge, 0.5, 60))
+def falling(step):
+    """La tasa en el paso `step`: baja en línea recta hasta su décima parte, en el último."""
+    return LEARNING_RATE * (1 - 0.9 * step / STEPS)
+
+line = MLP(2, [1])
+for _ in range(60):
+    descend(line, hinge(line, everyone), 0.5)
 model = newborn()
-print(f"\n10. dos lunas: una neurona sola, una recta, acierta {hits(alone)} de 100; una red de "
+print(f"\n10. dos lunas: una neurona sola, una recta, acierta {hits(line)} de 100; una red de "
       f"{len(model.parameters())} parámetros:")
 losses = []
-try:
-    for loss in descend(model, hinge, LEARNING_RATE, STEPS):
-        losses.append(loss)
-        step = len(losses)
-        if not math.isfinite(loss):
-            sys.exit(f"error: la pérdida dejó de ser finita en el paso {step}: baja LEARNING_RATE")
-        if step in (1, STEPS) or step % EVAL_INTERVAL == 0:
-            print(f"   paso {step:4d}   pérdida {loss:.4f}   aciertos {hits(model)} de 100")
-except KeyboardInterrupt:
-    sys.exit("\ninterrumpido")
-gc.enable()
+for step, batch in enumerate(batches, 1):
+    loss = hinge(model, batch)
+    losses.append(loss.data)
+    if not math.isfinite(loss.data):
+        sys.exit(f"error: la pérdida dejó de ser finita en el paso {step}: baja LEARNING_RATE")
+    descend(model, loss, falling(step))
+    if step in (1, STEPS) or step % EVAL_INTERVAL == 0:
+        print(f"   paso {step:4d}   pérdida {loss.data:.4f}   aciertos {hits(model)} de 100")
 
-# La frontera: el signo que da la red en cada punto del plano y, encima, los datos.
-across = [-1.5 + j / 18 for j in range(73)]
-down = [1.5 - i / 9 for i in range(23)]
-sides = [[model([u, v]).data for u in across] for v in down]                   # 23 filas de 73
+# La frontera: el signo que da la red en cada punto del plano (▒ es +1) y, encima, los datos.
+lefts = [-1.5 + j / 18 for j in range(73)]
+heights = [1.5 - i / 9 for i in range(23)]
+sides = [[model([left, height]).data for left in lefts] for height in heights]           # 23 x 73
 marks = {}
-for (u, v), target in zip(X.tolist(), targets):
-    marks[round((1.5 - v) * 9), round((u + 1.5) * 18)] = "x" if target > 0 else "o"
-for i, row in enumerate(sides):
-    ground = ["▒" if side > 0 else "·" for side in row]
-    print("   " + "".join(marks.get((i, j), ground[j]) for j in range(73)))
+for (left, height), target in zip(X.tolist(), targets):
+    place = round((1.5 - height) * 9), round((left + 1.5) * 18)
+    marks[place] = "x" if target > 0 else "o"
+for i, level in enumerate(sides):
+    drawing = "   "
+    for j, side in enumerate(level):
+        ground = "▒" if side > 0 else "·"
+        drawing += marks.get((i, j), ground)
+    print(drawing)
 if PLOT:
-    plt.figure(figsize=(6, 4))
-    plt.contour(across, down, sides, levels=[-1, 0, 1], colors=["gray", "black", "gray"])
+    plt.contour(lefts, heights, sides, levels=[-1, 0, 1], colors=["gray", "black", "gray"])
     plt.scatter(X[:, 0], X[:, 1], c=y, cmap="coolwarm")
     plt.savefig(Path(PLOT) / "lunas.png", dpi=150, bbox_inches="tight")
 
 # %% 11. De números a tensores, o por qué existe PyTorch
 # Multiplicar cuesta nanosegundos; apuntar la operación en un nodo, muchas veces más. Se gana
-# haciendo más cuentas por nodo. Primero, una neurona entera en cada uno: su derivada respecto de
-# un peso es la entrada, y respecto de una entrada, el peso. Si la ReLU la apaga, no reparte nada.
+# haciendo más cuentas por nodo. Primero, una neurona entera en cada uno: su derivada respecto de un
+# peso es la entrada, y respecto de una entrada, el peso. Si la ReLU la apaga, no reparte nada.
 class NodeNeuron(Neuron):
     """Neurona con ReLU, o sin activación, en un nodo; apagada, un cero que no depende de nadie."""
     def __call__(self, x):
         weights = [w.data for w in self.w]
         values = [value.data for value in x]
-        total = self.b.data + sum(w * value for w, value in zip(weights, values))
+        products = [w * value for w, value in zip(weights, values)]
+        total = sum(products, self.b.data)
         if self.activation and total <= 0:
             return Value(0.0)
         return Value(total, (*self.w, *x, self.b), "neurona", (*values, *weights, 1))
@@ -537,9 +672,10 @@ class NodeNeuron(Neuron):
 torch.set_num_threads(1)                 # con matrices tan pequeñas, repartirlas estorba
 scalars = newborn()
 nodes = newborn(NodeNeuron)
+Bend = torch.nn.ReLU if RELU else torch.nn.Identity
 net = torch.nn.Sequential(
-    torch.nn.Linear(2, N_HIDDEN), torch.nn.ReLU(),
-    torch.nn.Linear(N_HIDDEN, N_HIDDEN), torch.nn.ReLU(),
+    torch.nn.Linear(2, N_HIDDEN), Bend(),
+    torch.nn.Linear(N_HIDDEN, N_HIDDEN), Bend(),
     torch.nn.Linear(N_HIDDEN, 1)).double()
 with torch.no_grad():                    # que nazca con los mismos pesos
     for linear, layer in zip(net[::2], scalars.layers):
@@ -548,24 +684,25 @@ with torch.no_grad():                    # que nazca con los mismos pesos
             linear.weight[i] = torch.tensor(weights, dtype=torch.float64)      # (n_in,)
             linear.bias[i] = neuron.b.data
 
-def tensor_hinge(net):
-    """Lo mismo que `hinge`, con los 100 puntos en un tensor."""
-    margins = 1 - y * net(X)[:, 0]                           # (100,)
-    squares = sum(p.square().sum() for p in net.parameters())
+def tensor_hinge(net, batch):
+    """Lo mismo que `hinge`, con los puntos de `batch` en un tensor."""
+    margins = 1 - y[batch] * net(X[batch])[:, 0]             # (B,)
+    squares = sum(parameter.square().sum() for parameter in net.parameters())
     return margins.relu().mean() + WEIGHT_DECAY * squares
 
-def step_ms(model, loss_of, collector=gc.disable):
-    """Milisegundos de un paso de tasa 0, que no mueve nada: la mediana de tres."""
+def step_ms(model, loss_of):
+    """Milisegundos de un paso con los cien puntos y tasa 0, que no mueve nada: el menor de tres."""
     def step():
-        list(descend(model, loss_of, 0.0, 1))
-    return 1000 * sorted(timeit.repeat(step, collector, number=1, repeat=3))[1]
+        descend(model, loss_of(model, everyone), 0.0)
+    return 1000 * min(timeit.repeat(step, number=1, repeat=3))
 
-rows = [("un nodo por operación", step_ms(scalars, hinge, gc.enable)),
-        ("sin el recolector de ciclos", step_ms(scalars, hinge)),
+rows = [("un nodo por operación", step_ms(scalars, hinge)),
         ("un nodo por neurona", step_ms(nodes, hinge)),
         ("PyTorch: un nodo por capa", step_ms(net, tensor_hinge))]
-plain = timeit.timeit("a * b", "a = 2.0; b = 3.0", number=100_000)
-noted = timeit.timeit("a * b", "a = Value(2.0); b = Value(3.0)", globals=globals(), number=100_000)
+numbers = "m = 2.0; n = 3.0"
+objects = "m = Value(2.0); n = Value(3.0)"
+plain = timeit.timeit("m * n", numbers, number=100_000)
+noted = timeit.timeit("m * n", objects, number=100_000, globals=globals())
 print(f"\n11. un producto: {plain * 1e4:.0f} ns; apuntado en un nodo, {noted * 1e4:.0f}, "
       f"{noted / plain:.0f} veces más")
 print("   un paso de descenso          milisegundos   veces más rápido")
@@ -574,18 +711,36 @@ for label, ms in rows:
 
 # Los tres gradientes son el mismo, y desde los mismos pesos se baja por el mismo camino.
 for linear, layer in zip(net[::2], scalars.layers):
-    theirs = torch.column_stack([linear.weight.grad, linear.bias.grad])        # (n_out, n_in + 1)
-    assert same([p.grad for p in layer.parameters()], theirs.flatten())
-for p, q in zip(scalars.parameters(), nodes.parameters()):
-    assert math.isclose(p.grad, q.grad, abs_tol=1e-9)
-away = 0.0
-for ours, theirs in zip(losses, descend(net, tensor_hinge, LEARNING_RATE, STEPS)):
-    away = max(away, abs(ours - theirs))
-print(f"   los mismos gradientes; en {STEPS} pasos, las dos pérdidas se separan {away:.0e}")
+    in_torch = torch.column_stack([linear.weight.grad, linear.bias.grad])      # (n_out, n_in + 1)
+    assert same([p.grad for p in layer.parameters()], in_torch.flatten())
+assert same([p.grad for p in nodes.parameters()], [p.grad for p in scalars.parameters()])
+apart_by = 0.0
+for step, batch in enumerate(batches, 1):
+    loss = tensor_hinge(net, batch)
+    apart_by = max(apart_by, abs(losses[step - 1] - loss.item()))
+    descend(net, loss, falling(step))
+print(f"   los mismos gradientes; en {STEPS} pasos, las dos pérdidas se separan {apart_by:.0e}")
+gc.enable()
 
-# %% Experimentos: predice antes de mirar (tal como viene: pérdida 0.0133 y 100 aciertos)
-# - STEPS = 100: ¿queda algo por ganar cuando ya acierta todas? Holgura: 0.0123.
-# - N_HIDDEN = 4: ¿cuántas neuronas hacen falta para torcer la frontera dos veces? 0.0608 y 99.
-# - LEARNING_RATE = 0.1: ¿llega al mismo sitio más despacio? En 60 pasos, a 0.2150 y 92.
-# - NOISE = 0.3: las lunas se pisan. ¿Querrías una red que acertara las 100? 0.1940 y 93.
-# - `descend` sin `model.zero_grad()`: ¿aprenden las nueve de la celda 9? SSE 0.18 al final.
+# %% Experimentos: predice antes de mirar (tal como viene, celda 10: pérdida 0.0120, aciertos 100)
+# - A = 5: la derivada es mayor, ¿se mide igual de bien? ¿Y baja L el mismo paso de 0.01? No: se
+#   pasa de largo. Respuesta: celda 1: 1e-05 4e-04 9e-09; celda 2: L pasa de 61.2500 a 128.7174.
+# - A = 0.5: con un logit menor que el de la buena, ¿sorprende menos la segunda opción? Respuesta:
+#   celda 8: NLL 0.5550.
+# - SEED = 3: ¿aprenden las nueve neuronas con otros pesos al nacer? Respuesta: celda 9: nueve 8.4
+#   3.8 3.1 3.6e-05 1.9e-13.
+# - STEPS = 100: ¿queda algo por ganar cuando ya acierta todos? Respuesta: pérdida 0.0123, aciertos
+#   100.
+# - N_HIDDEN = 4: ¿cuántas neuronas hacen falta para torcer la frontera dos veces? Ésta es una
+#   semilla con suerte: de la 0 a la 9, cuatro por capa aciertan entre 86 y 98, y una recta, entre
+#   85 y 88. Respuesta: pérdida 0.0675, aciertos 98.
+# - LEARNING_RATE = 0.1: ¿llega al mismo sitio más despacio? En 60 pasos, no. Respuesta: pérdida
+#   0.2215, aciertos 92.
+# - BATCH_SIZE = 10: cada paso cuesta la décima parte. ¿Y aprende lo mismo en 60? Respuesta: pérdida
+#   0.0119 (la de los diez últimos puntos), aciertos 95.
+# - BATCH_SIZE = 10, STEPS = 600: ¿y con los mismos puntos mirados en total? Respuesta: pérdida
+#   0.0153, aciertos 100.
+# - WEIGHT_DECAY = 0: ¿cuánto de la pérdida era el freno? Respuesta: pérdida 0.0014, aciertos 100.
+# - NOISE = 0.3: las lunas se pisan. ¿Querrías una red que acertara los 100? Respuesta: pérdida
+#   0.1972, aciertos 91.
+# - NOISE = 0.3, WEIGHT_DECAY = 0: ¿y sin freno? Respuesta: pérdida 0.1848, aciertos 91.

@@ -193,7 +193,7 @@ assert np.allclose(stepped, [[1.4, 0.2], [1.0, 0.2]])
 long_way = np.array([0.6, 0.8])                              # mide 1: 0.36 + 0.64
 grown = braked = start
 for n in range(1, 4001):
-    point = rng.normal(0, 1, 2) + rng.normal(0, 3) * long_way
+    point = rng.normal(size=2) + rng.normal(0, 3) * long_way
     grown = hebb(grown, point, 0.01, 0)
     braked = hebb(braked, point, 2 / (n + 400), 1)           # pasos cada vez más cortos
     if n in (10, 100, 1000, 4000):
@@ -224,7 +224,7 @@ square = states(3)[1::2]                                     # (4, 3) dos signos
 XOR = [-1, 1, 1, -1]                                         # ¿es positivo uno solo?
 rounds = perceptron(square, XOR, passes=2)                   # síguelo a lápiz: falla siempre
 assert np.array_equal(rounds[:4], rounds[4:8])               # no para: no hay pesos que sirvan
-print("\n3. Perceptrón: el o exclusivo lleva sus pesos por", *rounds[:5], "y vuelta a empezar")
+print("\n3. Perceptrón con «una sola»: pesos", *rounds[:5], "y vuelta a empezar")
 
 # ¿Y si hay pesos que sirvan? Entonces acaba, y se sabe cuándo. El tamaño (norma) de una lista es la
 # raíz de la suma de sus cuadrados; sea R el de la mayor x. Sean w unos pesos que aciertan en todas.
@@ -356,6 +356,7 @@ for count in 20, 40, 52, 64, 80:
     kept = (settle(stored, memory(stored)) == stored).mean()
     print(f"   {count / 400:19.2f}   {kept:23.1%}")
 if PLOT:
+    plt.figure(figsize=(6, 3))
     for k, s in enumerate([*damaged[:4], *recalled[:4]], 1):
         plt.subplot(2, 4, k)
         plt.imshow(s.reshape(8, 8))

@@ -592,7 +592,7 @@ X = torch.cat([upper, torch.tensor([1.0, 0.5]) - upper])     # (100, 2)
 X += NOISE * torch.randn_like(X)
 targets = [-1.0] * 50 + [1.0] * 50
 y = torch.tensor(targets, dtype=torch.float64)               # (100,)
-inputs = [[Value(across), Value(up)] for across, up in X.tolist()]
+inputs = [[Value(left), Value(height)] for left, height in X.tolist()]
 everyone = range(100)
 batches = [torch.randperm(100)[:BATCH_SIZE].tolist() for _ in range(STEPS)]
 

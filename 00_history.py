@@ -610,8 +610,8 @@ train(wide)
 # mismas letras en otro orden: ¿cuál tiene menos energía libre? Z no hace falta: es la misma en las
 # dos.
 gap = wide.free_energy(mixed) - wide.free_energy(own)        # (m,)
-print(f"   RBM de 8 x {V} + {N_HIDDEN}: aprende con {len(data)} palabras; de otras {len(own)}, el\n"
-      f"   {(gap > 0).mean():.1%} tiene menos energía libre que con sus letras barajadas")
+print(f"   RBM de 8 x {V} + {N_HIDDEN}: aprende con {len(data)} palabras; de otras {len(own)},\n"
+      f"   el {(gap > 0).mean():.1%} tiene menos energía libre que con sus letras barajadas")
 print("   sueña", spell(wide.dreams(8)))
 # Lo que no pudo: ir más hondo. Sus ocultas también siguen una pauta (unas se encienden juntas,
 # otras nunca), y no hay nadie encima que la aprenda.

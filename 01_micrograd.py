@@ -141,8 +141,12 @@ for name, hand, numeric in (("a", da, numeric_a),
 # ¿Para qué sirven? Para hacer L más pequeño. Las tres derivadas juntas se llaman gradiente. Si la
 # de b es 8, L sube 8 por cada 1 que suba b; pues se baja b. Mover cada letra en contra de su
 # derivada, un poco, es un paso de descenso. Con un paso de 0.01 veces la derivada, L debería bajar
-# 0.01 por la suma de los cuadrados de las tres. Baja algo menos o algo más, porque la pendiente
-# cambia por el camino.
+# 0.01 por la suma de los cuadrados de las tres. No sale justo eso, porque la pendiente cambia por
+# el camino.
+#
+# A lápiz, con a = 2: las derivadas son -5, 8 y 4, y el paso lleva a a = 2.05, b = -1.58 y c = 3.96.
+# Ahora a b + c vale 0.721; su cuadrado, 0.520; y L, 1.066, casi la mitad. En línea recta habría
+# sido 2 - 0.01 · (25 + 64 + 16) = 0.95.
 lower = by_parts(a - 0.01 * da, b - 0.01 * db, c - 0.01 * dc)
 hoped = L - 0.01 * (da ** 2 + db ** 2 + dc ** 2)
 print(f"   un paso en contra: L pasa de {L:.4f} a {lower:.4f} (en línea recta, a {hoped:.4f})")
@@ -257,7 +261,7 @@ class Value:
         for node in order:
             if node._prev:
                 node.grad = 0
-        self.grad += 1                                       # dL/dL = 1
+        self.grad += 1                                       # dL/dL = 1; `+=`, por si es una hoja
         for node in order:
             for child, local in zip(node._prev, node._locals):
                 child.grad += local * node.grad

@@ -1,10 +1,9 @@
 """
 04. Dentro de un MLP: la pérdida inicial, BatchNorm y el gradiente a mano
 
-Al terminar sabrás por qué una red mal inicializada pierde el tiempo, qué
-arregla la normalización por lotes (batch normalization) y qué cobra a cambio,
-qué vigilar mientras una red aprende, y cada derivada que autograd calculaba
-por ti: aquí una red se entrena con gradientes escritos a mano.
+Al terminar sabrás por qué una red mal inicializada pierde el tiempo, qué arregla la normalización
+por lotes (batch normalization) y qué cobra a cambio, qué vigilar mientras una red aprende, y cada
+derivada que autograd calculaba por ti: aquí una red se entrena con gradientes escritos a mano.
 
     python 04_batchnorm.py                  los pueblos: menos de un minuto
     python 04_batchnorm.py --steps 0        sólo las piezas y sus pruebas
@@ -34,10 +33,12 @@ BATCH_SIZE = 1024          # ejemplos por paso; BatchNorm pide dos o más
 BLOCK_SIZE = 3             # caracteres anteriores que el modelo mira
 N_EMBD = 32                # números con que se describe cada carácter
 N_HIDDEN = 300             # neuronas de cada capa oculta
-N_LAYER = 1                # capas ocultas, cada una lineal + BatchNorm + tanh
+N_LAYER = 1                # capas ocultas, cada una lineal + BatchNorm + tanh (prueba con 3)
+GAIN = 5 / 3               # ganancia con que nacen los pesos de las capas ocultas (celda 3)
+LAST = 0.1                 # escala con que nacen los pesos de la última capa (celda 2)
 LEARNING_RATE = 8e-3       # tasa de aprendizaje en su máximo
 WARMUP_STEPS = 100         # pasos en que la tasa sube desde cero; después baja hasta cero
-WEIGHT_DECAY = 0.1         # decaimiento de los pesos, sólo en las matrices
+WEIGHT_DECAY = 0.1         # decaimiento de los pesos, sólo en las matrices (lección 03)
 
 # %% Fontanería (puedes saltártela): cada constante es una opción, SEED -> --seed 7
 # Lee los comentarios de arriba para hacer con ellos la ayuda. En un cuaderno mandan las constantes.
@@ -77,16 +78,40 @@ except OSError:
     sys.exit(f"error: no puedo leer «{DATA}». En data/ hay: {found}. "
              "Más textos: python data/prepare.py --list")
 
+# %% Lo que no encaja se dice antes de empezar (puedes saltártelo)
+for name, value in list(globals().items()):                  # ningún número negativo, ni nan
+    if name.isupper() and isinstance(value, (int, float)) and not 0 <= value < 2**63:
+        sys.exit(f"error: {name} no puede ser {value}")
+if not OUT.endswith(".pt") or not os.access(Path(OUT).resolve().parent, os.W_OK):
+    sys.exit(f"error: no puedo escribir «{OUT}»: el nombre debe acabar en .pt, y la carpeta "
+             "existir y dejarte escribir en ella")
+if PLOT:
+    import matplotlib.pyplot as plt                          # pip install matplotlib
+    Path(PLOT).mkdir(parents=True, exist_ok=True)
+if min(BATCH_SIZE - 1, BLOCK_SIZE, N_EMBD, N_HIDDEN, N_LAYER, EVAL_INTERVAL) < 1:
+    sys.exit("error: BATCH_SIZE debe ser 2 o más; BLOCK_SIZE, N_EMBD, N_HIDDEN, N_LAYER y "
+             "EVAL_INTERVAL, 1 o más")
+
 # %% 1. Lo que cuesta apostar sin saber
-# Cuatro letras posibles, y cuatro números (logits) que softmax vuelve probabilidades. La pérdida es
-# -ln de la que recibió la letra que sale. Repartir por igual cuesta siempre ln 4. Quien apuesta a
-# una paga poco si sale y mucho si no: de media, mientras no se sabe nada, lo barato es no apostar.
-print(f"1. ln 4 = {math.log(4):.2f}\n   logits              pérdida si sale cada letra     media")
-for logits in "0 0 0 0", "1 0 0 0", "9 0 -9 3":
-    numbers = [float(word) for word in logits.split()]
-    losses = -F.log_softmax(torch.tensor(numbers), 0)        # (4,)
+# Una red da una nota (logit) a cada letra posible, y softmax convierte las notas en probabilidades:
+# la exponencial de cada nota, dividida entre la suma de todas las exponenciales. La pérdida
+# (lección 02) es -ln de la probabilidad que recibió la letra que sale de verdad.
+# Pruébalo con cuatro letras. Si las cuatro notas son iguales, cada letra recibe 1/4, y salga la que
+# salga la pérdida es -ln 1/4 = ln 4 = 1.39. Si una nota es mayor, esa letra paga menos cuando sale,
+# y las otras tres pagan más. En la tabla, cada fila es una apuesta. Mira la última columna, que es
+# la media de las cuatro pérdidas: quien aún no sabe qué letra va a salir paga esa media, y la menor
+# es la de repartir por igual. Mientras no se sabe nada, lo barato es no apostar.
+print(f"1. ln 4 = {math.log(4):.2f}\n"
+      "   notas                      pérdida si sale cada letra   media")
+for bet in [
+    [0.0, 0.0, 0.0, 0.0],
+    [1.0, 0.0, 0.0, 0.0],
+    [9.0, 0.0, -9.0, 3.0],
+]:
+    losses = -F.log_softmax(torch.tensor(bet), 0)            # (4,)
     assert losses.mean() > math.log(4) - 1e-6
-    print(f"   {logits:14s}", " ".join(f"{loss:7.2f}" for loss in [*losses, losses.mean()]))
+    row = "".join(f"{loss:8.2f}" for loss in losses)
+    print(f"   {str(bet):21}{row}{losses.mean():8.2f}")
 
 # %% Las líneas, en tres partes
 # Un ejemplo por línea. «\n» es la frontera: dice a la vez dónde acaba uno y dónde empieza el otro.
@@ -112,7 +137,6 @@ known = set(train)
 repeated = sum(line in known for line in val)
 print(f"{len(lines)} líneas; de las {len(val)} de validar, {repeated} están entre las de entrenar")
 
-
 # %% Una línea que se reescribe
 def live(line):
     """En una terminal reescribe la línea en curso, sin pasar de su ancho; en un fichero, nada."""
@@ -121,15 +145,17 @@ def live(line):
 
 
 # %% 2. La pérdida inicial
-# Lo mismo con V caracteres: una red que aún no sabe nada debe nacer con una pérdida de ln V. Con
-# pesos al azar sin escalar nace segurísima de disparates, y gasta sus primeros pasos en desdecirse.
-# Basta con que la última capa empiece casi nula. La red es la de la lección 03.
-if not Path(OUT).parent.is_dir():
-    sys.exit(f"error: no existe la carpeta de «{OUT}». Créala, o elige otra con --out")
-if min(BATCH_SIZE - 1, BLOCK_SIZE, N_EMBD, N_HIDDEN, N_LAYER, EVAL_INTERVAL) < 1:
-    sys.exit("error: BATCH_SIZE debe ser 2 o más; BLOCK_SIZE, N_EMBD, N_HIDDEN, N_LAYER y "
-             "EVAL_INTERVAL, 1 o más")
-
+# Con V caracteres pasa lo mismo que con cuatro: una red que aún no sabe nada debería nacer con una
+# pérdida de ln V. Si nace con más, es que apuesta fuerte sin saber, y gasta sus primeros pasos en
+# desdecirse. Lo vemos en la red de la lección 03. Cada carácter es una fila de una tabla (su
+# embedding, C); las filas de los BLOCK_SIZE caracteres del contexto se ponen una tras otra; de ahí
+# salen 200 neuronas ocultas con su tanh, y de ellas las V notas.
+# De PyTorch tomamos el marco. nn.Module lleva la cuenta de los tensores que aprenden: parameters()
+# los da todos, y state_dict(), con sus nombres. nn.Embedding(V, E) es la tabla C, nn.Flatten pone
+# en fila las filas del contexto, y nn.Sequential es una lista de capas que se aplican una tras
+# otra. La capa lineal es nuestra: multiplica por una matriz de números al azar, de desviación 1 /
+# √fan_in si le entran fan_in números. `gain` y `last` agrandan o encogen los pesos con que nacen
+# las capas ocultas y la última: las celdas que siguen tratan de ellos. Y BatchNorm1d es la celda 4.
 def windows(lines, size):
     """Cada carácter de `lines` con los `size` que lo preceden en su línea: (N, size), (N,).
 
@@ -141,16 +167,37 @@ def windows(lines, size):
     rows = rows[(rows[:, -2:] != NL).any(1)]                 # ninguno de frontera a frontera
     return rows[:, :-1], rows[:, -1]
 
-def learnable(*tensors):
-    """Lista de copias de `tensors` que piden gradiente."""
-    return [w.clone().requires_grad_() for w in tensors]
+X, Y = windows(train, BLOCK_SIZE)                            # (N, T), (N,)
 
-def descend(loss_of, weights, steps, rate):
-    """Descenso con lotes de 128 ejemplos y la pérdida `loss_of(x, y)`, que devuelve: (steps,)."""
+class Linear(nn.Module):
+    """x W^T + b: (..., fan_in) -> (..., fan_out). `weight` (fan_out, fan_in), como en PyTorch."""
+    def __init__(self, fan_in, fan_out, scale=1.0, bias=True):
+        super().__init__()
+        self.weight = nn.Parameter(scale * torch.randn(fan_out, fan_in) / fan_in**0.5)
+        self.bias = nn.Parameter(torch.zeros(fan_out)) if bias else None
+
+    def forward(self, x):
+        return F.linear(x, self.weight, self.bias)
+
+def mlp(n_embd, n_hidden, n_layer, gain=5 / 3, norm=True, last=0.1):
+    """Embedding, `n_layer` capas ocultas, con o sin BatchNorm, y la última: (B, T) -> (B, V)."""
+    layers = [nn.Embedding(V, n_embd), nn.Flatten()]
+    fan_in = BLOCK_SIZE * n_embd
+    for _ in range(n_layer):
+        layers.append(Linear(fan_in, n_hidden, gain, bias=not norm))
+        if norm:
+            layers.append(BatchNorm1d(n_hidden))
+        layers.append(nn.Tanh())
+        fan_in = n_hidden
+    return nn.Sequential(*layers, Linear(fan_in, V, last))
+
+def descend(model, steps, rate):
+    """Descenso sencillo, con lotes de 128 ejemplos al azar: la pérdida de cada paso, (steps,)."""
+    weights = list(model.parameters())
     losses = []
     for _ in range(steps):
-        i = torch.randint(len(xs), (128,))
-        loss = loss_of(xs[i], ys[i])
+        pick = torch.randint(len(X), (128,))
+        loss = F.cross_entropy(model(X[pick]), Y[pick])
         grads = torch.autograd.grad(loss, weights)
         with torch.no_grad():
             for w, grad in zip(weights, grads):
@@ -158,235 +205,248 @@ def descend(loss_of, weights, steps, rate):
         losses.append(loss.item())
     return torch.tensor(losses)
 
-def mlp_loss(weights, x, y):
-    """Pérdida del MLP de la lección 03: contextos `x` (B, T), objetivos `y` (B,)."""
-    C, W1, b1, W2, b2 = weights
-    h = torch.tanh(C[x].flatten(1) @ W1 + b1)                # (B, H)
-    return F.cross_entropy(h @ W2 + b2, y)
-
-xs, ys = windows(train, BLOCK_SIZE)                          # (N, T), (N,)
+# Si los pesos de la última capa nacen con desviación 1 (last = √200), cada nota suma 200 términos
+# al azar y sale de tamaño √200 = 14 más o menos: una apuesta disparatada. Basta con que la última
+# capa nazca casi nula para que las notas nazcan casi iguales, y la pérdida, en ln V.
 demo = 200 if STEPS >= 200 else 10                           # pasos de un ensayo breve
 torch.manual_seed(SEED)
-C = torch.randn(V, 10)
-W1, b1 = torch.randn(10 * BLOCK_SIZE, 200), torch.randn(200)
-W2, b2 = torch.randn(200, V), torch.randn(V)
 print(f"\n2. {V} caracteres: ln {V} = {math.log(V):.3f}\n"
       f"   última capa   nace en   pérdida media de cada {demo} pasos")
-for scale in 1, 0.001:
-    weights = learnable(C, W1, b1, scale * W2, scale * b2)
-    born = mlp_loss(weights, xs[:9999], ys[:9999]).item()
-    losses = descend(lambda x, y: mlp_loss(weights, x, y), weights, 5 * demo, 0.1)
-    means = losses.view(5, demo).mean(1)                     # (5,)
-    print(f"   por {scale:<7g} {born:9.3f}  ", " ".join(f"{mean:6.3f}" for mean in means))
+for last in 200**0.5, 0.01:                                  # desviación 1, o casi 0
+    torch.manual_seed(SEED)
+    net = mlp(10, 200, 1, 5, False, last)
+    born = F.cross_entropy(net(X[:9999]), Y[:9999])
+    means = descend(net, 5 * demo, 0.1).view(5, demo).mean(1)                # (5,)
+    row = "".join(f"{mean:7.3f}" for mean in means)
+    print(f"   por {last:<7.4g} {born:9.3f}  {row}")
 assert abs(born - math.log(V)) < 0.1                         # la que nace casi nula
 
 
-# %% 3. La tanh saturada
-# La derivada de t = tanh(x) es 1 - t²: donde |t| roza 1 casi nada pasa hacia atrás, y los pesos de
-# debajo no se enteran del error. Una neurona saturada en todos los ejemplos está muerta (dead). Lo
-# remedia la escala de W1: la celda 4 dirá de dónde sale la primera, y la 8 probará la derivada.
+# %% 3. La escala de los pesos: saturar, apagarse, estallar
+# Ahora la capa oculta. La derivada de t = tanh(x) es 1 - t². En x = 0 vale 1; con t = 0.97, sólo
+# 1 - 0.94 = 0.06. Donde |t| roza 1 se dice que la neurona satura: por mucho que cambie x, ella
+# apenas cambia, y al volver por ahí el gradiente se multiplica por casi nada. Una neurona que
+# satura con todos los ejemplos del texto está muerta (dead): lo que hay debajo de ella no puede
+# corregirla. En la tabla, tres ganancias de la capa oculta. Mira las dos columnas de muertas: son
+# las neuronas saturadas en todos los ejemplos de un lote de 32, y en todos los de uno de 3200. Con
+# pesos grandes, en el lote pequeño hay unas cuantas que parecen muertas; en el grande no suele
+# quedar ninguna (en seis semillas de seis, 0): bastaba con mirar más ejemplos. Lo que sí es cierto
+# es que casi siempre están en un extremo, y que 1 - t², de media, es pequeñísimo. De dónde sale
+# 5/3, la única ganancia de las tres con que la mayor parte de la tanh no satura, se dice enseguida.
 def same(ours, theirs, tol=1e-4):
     """Exige que dos números o tensores, o dos listas de ellos, sean iguales salvo `tol`."""
     torch.testing.assert_close(ours, theirs, rtol=tol, atol=tol)
 
-def bars(t, limit=1):
-    """Histograma de los valores de `t` entre -limit y limit, en una línea de 24 barras."""
-    counts = torch.histc(t.detach(), 24, -limit, limit)
-    heights = 7 * counts / counts.max().clamp(min=1)
-    return "".join("▁▂▃▄▅▆▇█"[round(height)] for height in heights.tolist())
+print("\n3. gain   saturan   1 - t², de media   muertas: con 32 ejemplos, con 3200")
+for gain in 5 / 3, 5, 25:
+    t = mlp(10, 200, 1, gain, False)[:4](X[:3200])           # (3200, H) hasta la tanh
+    stuck = t.abs() > 0.97                                   # (3200, H)
+    share = stuck.float().mean()
+    slope = (1 - t**2).mean()
+    dead = stuck[:32].all(0).sum()
+    still_dead = stuck.all(0).sum()
+    print(f"   {gain:4.1f} {share:9.1%} {slope:18.3f} {dead:23d} {still_dead:10d}")
 
-print("\n3. escala de W1   tanh, de -1 a 1            |t| > 0.97   muertas     1 - t²")
-for scale in (5 / 3) / len(W1)**0.5, 1, 5:
-    t = torch.tanh(C[xs[:32]].flatten(1) @ (scale * W1))     # (B, H)
-    flat = t.abs() > 0.97
-    print(f"   {scale:12.2f}   {bars(t)}   {flat.float().mean():10.1%}   {flat.all(0).sum():3d}/200"
-          f"   {(1 - t**2).mean():8.3f}")
-
-
-# %% 4. La varianza a través de muchas capas
-# Si entran fan_in números y los pesos tienen varianza gain² / fan_in, una capa multiplica la señal
-# por gain (la ganancia): apiladas, se apaga o estalla, y el gradiente igual al volver. La ReLU
-# borra la mitad y pide √2 (Kaiming: He et al., «Delving Deep into Rectifiers», 2015, ecuación 10).
-# La tanh encoge: con 5/3, el valor que usa PyTorch, se sostiene; con más, satura.
+# ¿Qué escala es la buena? Una neurona suma fan_in productos w · x. Si los pesos son independientes
+# y de media 0, cada producto tiene media 0 y varianza Var(w) · E[x²], donde E[x²] es la media de
+# los cuadrados de lo que entra; y las varianzas de sumandos independientes se suman. Luego la
+# salida tiene varianza fan_in · Var(w) · E[x²]. Con 100 entradas y pesos de desviación 0.1, es
+# 100 · 0.01 · E[x²] = E[x²]: sale tan grande como entró. En general, con Var(w) = gain² / fan_in,
+# la capa multiplica por gain el tamaño de la señal. A ese factor se le llama ganancia (gain).
+# Con ganancia 1 una capa lineal conserva la señal; con 3, ocho capas la multiplican por 3⁸ = 6561.
+# Lo que viene detrás de la capa también cuenta. La ReLU borra los negativos, que son la mitad de la
+# media de los cuadrados, y para compensarla hace falta √2 (He et al., «Delving Deep into
+# Rectifiers», 2015, ecuación 10). La tanh encoge, y con 5/3, el valor que usa PyTorch, se sostiene.
+# El gradiente hace el camino de vuelta por los mismos pesos. Para medirlo se pide a autograd el de
+# la entrada, y como la salida no es un número sino una tabla, hay que decirle qué gradiente le
+# llega a ella: es el tercer argumento de autograd.grad. Aquí le llega ruido de tamaño 1.
+# El tamaño es el rms: la raíz de la media de los cuadrados. Compara en la tabla las tres filas de
+# tanh. Con ganancia 1 la señal se apaga, y el gradiente también. Con 3 la tanh satura y 1 - t² es
+# pequeño; pero los pesos por los que el gradiente vuelve son el triple de grandes, y ganan: el
+# gradiente no se apaga, crece. Saturar no es por fuerza quedarse sin gradiente. Es peor repartido:
+# llega por las pocas neuronas que en ese ejemplo no estaban en un extremo, y por ellas, muy grande.
 def rms(t):
     """Raíz de la media de los cuadrados."""
-    return t.square().mean().sqrt().item()
+    return t.square().mean().sqrt()
 
 def through(bend, gain):
     """El rms tras cada una de 8 capas, y el del gradiente que vuelve a la entrada: lista de 9."""
     x = torch.randn(500, 200, requires_grad=True)            # (B, H)
-    y, sizes = x, []
+    y = x
+    sizes = []
     for _ in range(8):
-        y = bend(y @ torch.randn(200, 200) * gain / 200**0.5)
+        w = torch.randn(200, 200) * gain / 200**0.5
+        y = bend(y @ w)
         sizes.append(rms(y))
     back, = torch.autograd.grad(y, x, torch.randn(500, 200))
     return [*sizes, rms(back)]
 
-print("\n4. rms tras la capa         1        2        4        8   gradiente al volver")
-bends = {"lineal": nn.Identity(), "ReLU": torch.relu, "tanh": torch.tanh}
-growth = {}                                                  # de la capa 4 a la 8
-for case in "lineal 1", "lineal 3", "ReLU 1", "ReLU 1.414", "tanh 1", "tanh 1.667", "tanh 3":
-    name, gain = case.split()
-    sizes = through(bends[name], float(gain))
-    growth[case] = sizes[7] / sizes[3]
-    row = "".join(f"{sizes[k - 1]:9.3g}" for k in (1, 2, 4, 8))
-    print(f"   {name:6s} gain {gain:5s}{row}{sizes[8]:16.3g}")
-assert 0.5 < growth["lineal 3"] / 3**4 < 2
-assert 0.3 < growth["ReLU 1.414"] < 3
-assert 0.9 < growth["tanh 1.667"] < 1.1
-# Al volver cuentan los que salen, fan_out. Xavier media los dos: varianza 2 / (fan_in + fan_out), o
-# uniforme hasta ±√(6 / (fan_in + fan_out)) (Glorot y Bengio, «Understanding the Difficulty of
-# Training Deep Feedforward Neural Networks», 2010, ecuaciones 12 y 16).
-w = torch.empty(300, 200)                                    # (fan_out, fan_in), como en PyTorch
-same(rms(nn.init.xavier_uniform_(w)), (2 / 500)**0.5, 0.02)
-assert w.abs().max() <= (6 / 500)**0.5
-assert nn.init.calculate_gain("tanh") == 5 / 3
+print("\n   rms tras la capa         1        2        4        8   gradiente al volver")
+for name, bend, gain in [
+    ("lineal", nn.Identity(), 3),
+    ("ReLU", torch.relu, 1),
+    ("ReLU", torch.relu, 2**0.5),
+    ("tanh", torch.tanh, 1),
+    ("tanh", torch.tanh, 5 / 3),
+    ("tanh", torch.tanh, 3),
+]:
+    sizes = through(bend, gain)
+    row = "".join(f"{sizes[k]:9.3g}" for k in (0, 1, 3, 7))
+    print(f"   {name:6s} gain {gain:<5.3g}{row}{sizes[8]:16.3g}")
+# A la ida cada neurona suma fan_in términos; a la vuelta, cada entrada recoge lo que le devuelven
+# las fan_out neuronas a las que fue. Para conservar la señal conviene Var(w) = 1 / fan_in, y para
+# conservar el gradiente, 1 / fan_out. Si no son iguales no hay varianza que sirva a los dos, y
+# Xavier pone en el divisor su media: 1 / ((fan_in + fan_out) / 2) = 2 / (fan_in + fan_out) (Glorot
+# y Bengio, «Understanding the Difficulty of Training Deep Feedforward Neural Networks», 2010,
+# ecuación 12). Con 200 entradas y 300 salidas, 2 / 500.
 
-# %% 5. BatchNorm
-# ¿Se quiere media 0 y varianza 1? Se imponen: a cada canal se le resta la media del lote y se le
-# divide por su desviación; una ganancia y un sesgo (bias) aprendidos le devuelven la libertad. Al
-# usar la red puede no haber lote: valen la media y la varianza que se anotaron al entrenar.
-# Ioffe y Szegedy, «Batch Normalization» (2015), algoritmos 1 y 2. De PyTorch se toma nn.Module, que
-# sólo lleva la cuenta de los tensores (parameters, state_dict) y del modo (train, eval).
-x = torch.tensor([1.0, 2, 3, 6])                             # un canal, cuatro ejemplos
-var = (x - x.mean()).square().mean()                         # (4 + 1 + 0 + 9) / 4 = 3.5
-hat = (x - x.mean()) / var.sqrt()
-print("\n5. 1, 2, 3 y 6 menos su media, 3, y entre su desviación, √3.5:", hat.numpy().round(2))
-
+# %% 4. BatchNorm
+# Elegir la ganancia es delicado, y al entrenar los pesos cambian y la ganancia con ellos. Ioffe y
+# Szegedy («Batch Normalization», 2015, algoritmo 1) lo dicen de otro modo: ¿se quiere que lo que
+# entra en la tanh tenga media 0 y varianza 1? Se imponen. Para cada neurona, y con los números que
+# ha dado en los ejemplos del lote:
+#   1. la media:                           1, 2, 3 y 6      ->  3
+#   2. cada número menos la media:                          -> -2, -1, 0, 3
+#   3. la varianza, media de los cuadrados: (4 + 1 + 0 + 9) / 4  ->  3.5
+#   4. cada diferencia entre la desviación, √3.5 = 1.87:    -> -1.07, -0.53, 0, 1.60
+# A la varianza se le suma antes un eps diminuto, por si fuera 0. Y como quizá a la red no le
+# convenga justo media 0 y varianza 1, hay un último paso: multiplicar por un número que se aprende,
+# gamma (en PyTorch, weight), y sumar otro, beta (bias). Nacen en 1 y en 0.
+# ¿Y al usar la red, cuando llega un solo ejemplo y no hay lote? Se usan una media y una varianza
+# anotadas mientras se entrenaba (algoritmo 2): son medias móviles, que con cada lote se acercan un
+# décimo (momentum) a lo que el lote midió. Eso hace a.lerp_(b, 0.1): a pasa a ser a + 0.1 (b - a).
+# La varianza se anota multiplicada por n / (n - 1). La de n números se mide desde su propia media,
+# que siempre les queda más cerca que la verdadera, y por eso se queda corta en (n - 1) / n de
+# media. Al usar la red todo eso son números fijos: multiplicar por uno y sumar otro. Cabe dentro de
+# la capa lineal de antes, y así lo hace sample.py.
+# De PyTorch se toma también el modo: train() para entrenar, eval() para usar. Un buffer es un
+# tensor que no se aprende.
 class BatchNorm1d(nn.Module):
-    """Normaliza cada canal sobre el lote: (B, C) -> (B, C). Entrenar con un ejemplo es un error."""
+    """Normaliza cada neurona sobre el lote: (B, H) -> (B, H). Entrenar con uno solo, error."""
     def __init__(self, dim, eps=1e-5, momentum=0.1):
         super().__init__()
-        self.eps, self.momentum = eps, momentum
-        self.weight = nn.Parameter(torch.ones(dim))          # gain
-        self.bias = nn.Parameter(torch.zeros(dim))
-        self.register_buffer("running_mean", torch.zeros(dim))                # no se aprende
+        self.eps = eps
+        self.momentum = momentum
+        self.weight = nn.Parameter(torch.ones(dim))          # gamma
+        self.bias = nn.Parameter(torch.zeros(dim))           # beta
+        self.register_buffer("running_mean", torch.zeros(dim))
         self.register_buffer("running_var", torch.ones(dim))
 
     def forward(self, x):
         mean, var = self.running_mean, self.running_var
         if self.training:
-            if len(x) < 2:
-                raise ValueError("BatchNorm1d: con un solo ejemplo no hay varianza que medir")
-            mean = x.mean(0)                                 # (C,)
-            var = (x - mean).square().mean(0)                # (C,)
-            with torch.no_grad():                            # se anota la varianza insesgada
+            n = len(x)
+            mean = x.mean(0)                                 # (H,)
+            var = (x - mean).square().mean(0)                # (H,)
+            unbiased = var * (n / (n - 1))                   # con un solo ejemplo, error
+            with torch.no_grad():
                 self.running_mean.lerp_(mean, self.momentum)
-                self.running_var.lerp_(var * len(x) / (len(x) - 1), self.momentum)
-        return (x - mean) * (self.weight / torch.sqrt(var + self.eps)) + self.bias
+                self.running_var.lerp_(unbiased, self.momentum)
+        hat = (x - mean) / torch.sqrt(var + self.eps)        # (B, H)
+        return self.weight * hat + self.bias
 
+layer = BatchNorm1d(1)
+column = layer(torch.tensor([[1.0], [2.0], [3.0], [6.0]]))
+print("\n4. 1, 2, 3 y 6, con media 0 y varianza 1:", *(f"{number:.2f}" for number in column[:, 0]))
 ours, theirs = BatchNorm1d(8), nn.BatchNorm1d(8)
-ours.weight = theirs.weight = nn.Parameter(torch.randn(8))
-ours.bias = theirs.bias = nn.Parameter(torch.randn(8))
 for training in True, True, True, False:                     # tres lotes entrenando, uno evaluando
     ours.train(training)
     theirs.train(training)
-    x = (3 * torch.randn(32, 8) + 2).requires_grad_()
-    push = torch.randn(32, 8)
-    a, b = ours(x), theirs(x)
+    inputs = (3 * torch.randn(32, 8) + 2).requires_grad_()
+    push = torch.randn(32, 8)                                # el gradiente que llega a la salida
+    a = ours(inputs)
+    b = theirs(inputs)
     same(a, b)
-    same(torch.autograd.grad(a, [x, *ours.parameters()], push),
-         torch.autograd.grad(b, [x, *theirs.parameters()], push))
-same([ours.running_mean, ours.running_var], [theirs.running_mean, theirs.running_var])
-print("   como nn.BatchNorm1d, en los dos modos: valores, gradientes y estimaciones")
+    same(torch.autograd.grad(a, inputs, push), torch.autograd.grad(b, inputs, push))
+same(ours.running_mean, theirs.running_mean)
+same(ours.running_var, theirs.running_var)
 
-# Un sesgo justo antes es inútil: la resta de la media se lo lleva, y su gradiente es cero. Y hay
-# un precio: mientras se entrena, la salida de un ejemplo depende de sus compañeros de lote.
+# De la fórmula salen dos consecuencias. La primera: un sesgo justo antes de BatchNorm es inútil. La
+# resta de la media se lo lleva, y su gradiente es cero; por eso las capas de abajo no lo tendrán.
+# La segunda es la que importa. Si todos los pesos W de antes se multiplican por a > 0, lo que entra
+# se multiplica por a, su media y su desviación también, y al dividir no queda rastro:
+# BN(a W x) = BN(W x). La ganancia con que nace W ya no cambia nada de lo que la red calcula. Sólo
+# cambia lo deprisa que aprende: como la salida es la misma con pesos a veces mayores, el gradiente
+# es a veces menor. Con a = 10, lo comprueba el código.
 ours.train()
-shift = torch.randn(8, requires_grad=True)
-useless, = torch.autograd.grad(ours(x + shift), shift, push)
-assert useless.abs().max() < 1e-3
-batches = 3 * torch.randn(3, 8, 8)                           # tres lotes de ocho ejemplos
-batches[:, 0] = x[0].detach()                                # el primero es siempre el mismo
-company = [f"{ours(batch)[0, 0]:.2f}" for batch in batches]
-ours.eval()
-alone = [f"{ours(batch)[0, 0]:.2f}" for batch in batches]
-assert len(set(alone)) == 1
-print(f"   el gradiente de un sesgo justo antes es {useless.abs().max():.0e}\n"
-      "   un ejemplo en tres lotes:", *company, "  al evaluar:", *alone)
+useless = torch.zeros(8, requires_grad=True)
+small = torch.randn(8, 8, requires_grad=True)
+large = 10 * small
+a = ours(inputs @ small + useless)
+b = ours(inputs @ large)
+same(a, b, 1e-3)                                             # BN(10 W x) = BN(W x)
+nothing, grad = torch.autograd.grad(a, [useless, small], push)
+large_grad, = torch.autograd.grad(b, large, push)
+assert nothing.abs().max() < 1e-3
+same(10 * large_grad, grad, 1e-2)
+print(f"   con los pesos de antes por 10, la salida es la misma, y su gradiente, "
+      f"{rms(large_grad) / rms(grad):.3f} veces el de antes")
 
+# Y hay un precio: mientras se entrena, lo que sale de un ejemplo depende de con quién le toque en
+# el lote. Aquí el mismo ejemplo cae en mil lotes distintos, y se mide cuánto varía su salida. Mira
+# la última columna, que no cambia apenas: esa variación es como 1 / √B, la del error de una media
+# de B números (lección 03). Ese ruido estorba con lotes muy pequeños. Pero también impide que la
+# red se aprenda de memoria cada ejemplo, porque nunca lo ve dos veces igual: por eso a veces sirve
+# de freno a la red que recita, y Ioffe y Szegedy (apartado 3.4) lo cuentan entre sus ventajas. Al
+# evaluar no hay ruido.
+print("   el mismo ejemplo en mil lotes de B: desviación de lo que sale de él, y la misma por √B")
+for size in 4, 16, 64, 256:
+    batches = torch.randn(1000, size, 1)
+    batches[:, 0] = 1                                        # el primero es siempre el mismo
+    outs = torch.stack([layer(batch)[0] for batch in batches])              # (1000, 1)
+    noise = outs.std()
+    print(f"   B = {size:3d} {noise:9.3f} {noise * size**0.5:9.2f}")
 
-# %% 6. Nuestras capas, y qué compra BatchNorm
-# Con nombres y formas de PyTorch, las capas se apilan sin más, y también con las suyas. La tabla
-# prueba seis ganancias en cinco capas ocultas: sin BatchNorm la pérdida depende mucho de cuál se
-# eligió (la última columna es la distancia entre la mejor y la peor), y con ella, menos. Eso
-# compra: margen para equivocarse. No siempre menos pérdida: en 5/3 va por delante la red desnuda.
-class Linear(nn.Module):
-    """x W^T + b: (..., fan_in) -> (..., fan_out). `weight` (fan_out, fan_in) nace con gain 1."""
-    def __init__(self, fan_in, fan_out, bias=True):
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(fan_out, fan_in) / fan_in**0.5)
-        self.bias = nn.Parameter(torch.zeros(fan_out)) if bias else None
-
-    def forward(self, x):
-        return F.linear(x, self.weight, self.bias)
-
-class Tanh(nn.Module):
-    def forward(self, x):
-        return torch.tanh(x)
-
-class Sequential(nn.ModuleList):
-    """Una lista de capas, una tras otra."""
-    def forward(self, x):
-        for layer in self:
-            x = layer(x)
-        return x
-
-def mlp(n_embd, n_hidden, n_layer, gain=5 / 3, norm=True):
-    """Embedding, `n_layer` capas ocultas, con o sin BatchNorm, y una salida casi nula al nacer."""
-    layers = [nn.Embedding(V, n_embd), nn.Flatten()]
-    fan_in = BLOCK_SIZE * n_embd
-    for _ in range(n_layer):
-        linear = Linear(fan_in, n_hidden, bias=not norm)
-        linear.weight.data *= gain
-        layers.append(linear)
-        if norm:
-            layers.append(BatchNorm1d(n_hidden))
-        layers.append(Tanh())
-        fan_in = n_hidden
-    out = Linear(fan_in, V)
-    out.weight.data *= 0.1
-    return Sequential([*layers, out])
-
-ours = mlp(10, 40, 1)
-theirs = nn.Sequential(nn.Embedding(V, 10), nn.Flatten(), nn.Linear(10 * BLOCK_SIZE, 40, False),
-                       nn.BatchNorm1d(40), nn.Tanh(), nn.Linear(40, V))
-theirs.load_state_dict(ours.state_dict(), strict=False)      # no llevamos num_batches_tracked
-for training in True, False:
-    ours.train(training)
-    theirs.train(training)
-    same(ours(xs[:99]), theirs(xs[:99]))
-print("\n6. nuestra red y la de PyTorch, con los mismos pesos, dan los mismos logits\n"
-      f"   pérdida a los {demo} pasos, gain   0.20   0.50   1.00   1.67   3.00  10.00  distancia")
+# %% 5. Qué compra BatchNorm
+# La tabla prueba seis ganancias en una red de cinco capas ocultas. Mira la última columna, que es
+# la distancia entre la mejor y la peor: sin BatchNorm la pérdida depende mucho de la ganancia, y
+# con ella bastante menos, porque BN(a W x) = BN(W x). Lo que queda se debe a que la tasa de
+# aprendizaje ya no es la misma para pesos mayores. Eso es lo que se compra: margen para
+# equivocarse. No se compra siempre menos pérdida: con la ganancia acertada, la red desnuda va igual
+# o mejor.
+print(f"\n5. pérdida a los {demo} pasos, gain   0.20   0.50   1.00   1.67   3.00  10.00  distancia")
 for label, norm in ("sin BatchNorm", False), ("con BatchNorm", True):
     ends = []
     for gain in 0.2, 0.5, 1, 5 / 3, 3, 10:
-        net = mlp(10, 100, 5, gain, norm)
-        losses = descend(lambda x, y: F.cross_entropy(net(x), y), list(net.parameters()), demo, 0.3)
-        ends.append(losses[-50:].mean().item())
-    print(f"   {label:29s}", *(f"{end:6.3f}" for end in ends), f"{max(ends) - min(ends):10.3f}")
+        torch.manual_seed(SEED)
+        losses = descend(mlp(10, 100, 5, gain, norm), demo, 0.3)
+        ends.append(losses[-50:].mean())
+    row = "".join(f"{end:7.3f}" for end in ends)
+    print(f"   {label:29s}{row}{max(ends) - min(ends):11.3f}")
 
-# %% 7. Un producto de matrices, hacia atrás
-# Y = X W, de 2 x 2: y_11 = x_11 w_11 + x_12 w_21, y_12 = x_11 w_12 + x_12 w_22... y llega G, el
-# gradiente de Y. La x_11 entra en y_11, por w_11, y en y_12, por w_12: le toca g_11 w_11 +
-# g_12 w_12, la fila 1 de G por la fila 1 de W: dX = G W^T. La w_11 entra en y_11, por x_11, y en
-# y_21, por x_21: x_11 g_11 + x_21 g_21, columna por columna: dW = X^T G. Si se olvida, guían las
-# formas: con X (B, I), W (I, O) y G (B, O), sólo G W^T da (B, I).
-X = torch.tensor([[1.0, 2], [3, 4]], requires_grad=True)
-W = torch.tensor([[5.0, 6], [7, 8]], requires_grad=True)
-G = torch.tensor([[1.0, 0], [10, 100]])
-dX, dW = torch.autograd.grad(X @ W, (X, W), G)
-assert dX[0, 0] == G[0, 0] * W[0, 0] + G[0, 1] * W[0, 1]
-assert dW[0, 0] == X[0, 0] * G[0, 0] + X[1, 0] * G[1, 0]
-same([dX, dW], [G @ W.T, X.T @ G])
-print(f"\n7. dX = G W^T = {dX.tolist()}, como autograd\n   dW = X^T G = {dW.tolist()}")
+# %% 6. Un producto de matrices, hacia atrás
+# Ahora, lo que autograd hacía por ti. Sea S = A W, con matrices de 2 x 2. Sus dos primeras entradas
+# son s_11 = a_11 w_11 + a_12 w_21, y s_12 = a_11 w_12 + a_12 w_22. Llega G, el gradiente de la
+# pérdida respecto a S: g_12 dice cuánto sube la pérdida si s_12 sube un poco.
+# ¿Cuánto sube si sube a_11? La a_11 entra en s_11, multiplicada por w_11, y en s_12, multiplicada
+# por w_12. Le tocan g_11 w_11 + g_12 w_12: la fila 1 de G por la fila 1 de W. Con las demás pasa
+# igual, y todo junto es dA = G W^T. ¿Y si sube w_11? Entra en s_11, por a_11, y en s_21, por a_21:
+# le tocan a_11 g_11 + a_21 g_21, la columna 1 de A por la columna 1 de G. Todo junto, dW = A^T G.
+# Si se olvida, guían las formas: con A (B, I), W (I, O) y G (B, O), sólo G W^T da (B, I).
+A = torch.tensor([[1.0, 2.0],
+                  [3.0, 4.0]], requires_grad=True)
+W = torch.tensor([[5.0, 6.0],
+                  [7.0, 8.0]], requires_grad=True)
+G = torch.tensor([[1.0, 2.0],
+                  [10.0, 100.0]])
+dA, dW = torch.autograd.grad(A @ W, (A, W), G)
+assert dA[0, 0] == 1 * 5 + 2 * 6                             # g_11 w_11 + g_12 w_12
+assert dW[0, 0] == 1 * 1 + 3 * 10                            # a_11 g_11 + a_21 g_21
+same([dA, dW], [G @ W.T, A.T @ G])
+print(f"\n6. dA = G W^T = {dA.tolist()}, y dW = A^T G = {dW.tolist()}")
 
 
-# %% 8. El gradiente de toda la red, a mano
-# La red, operación a operación, y su vuelta: d_x es el gradiente de la pérdida respecto a x. Dos
-# reglas valen siempre: lo que se usó dos veces suma dos gradientes, y lo que al ir se repartió por
-# filas (broadcasting), al volver se suma por filas.
-def by_hand(C, W1, gain, bias, W2, b2, X, Y):
+# %% 7. El gradiente de toda la red, a mano
+# Una red con BatchNorm, de la tabla C a la pérdida, operación a operación, y luego la vuelta, de la
+# pérdida a la tabla C. A la derecha, la forma de cada tensor: B ejemplos, T caracteres de contexto,
+# E números por carácter, H neuronas, V notas.
+# En la vuelta, d_x es el gradiente de la pérdida respecto a x: tiene la forma de x, y dice cuánto
+# sube la pérdida si sube cada número de x. Dos reglas valen siempre. Lo que se usó dos veces recibe
+# la suma de dos gradientes. Y lo que a la ida se repartió a varias filas (broadcasting) se usó en
+# todas ellas, así que a la vuelta se suma por filas.
+# La función acaba en «return locals()»: devuelve un dict con todas sus variables, cada una con su
+# nombre, y así se puede comparar cada d_x con el que da autograd.
+def by_hand(C, W1, gamma, beta, W2, b2, X, Y):
     """Un MLP con BatchNorm, de ida y de vuelta, y un dict con todo ello. X (B, T), Y (B,)."""
     B = len(Y)
     emb = C[X]                                               # (B, T, E)
@@ -398,149 +458,215 @@ def by_hand(C, W1, gain, bias, W2, b2, X, Y):
     var = square.mean(0)                                     # (H,)
     inv = (var + 1e-5)**-0.5                                 # (H,)
     hat = diff * inv                                         # (B, H)
-    norm = gain * hat + bias                                 # (B, H)
+    norm = gamma * hat + beta                                # (B, H)
     h = torch.tanh(norm)                                     # (B, H)
     logits = h @ W2 + b2                                     # (B, V)
-    top = logits.max(1, keepdim=True).values                 # (B, 1) para que exp no desborde
-    shift = logits - top                                     # (B, V)
-    odds = shift.exp()                                       # (B, V)
+    odds = logits.exp()                                      # (B, V)
     total = odds.sum(1, keepdim=True)                        # (B, 1)
     p = odds / total                                         # (B, V)
     logp = p.log()                                           # (B, V)
     loss = -logp[range(B), Y].mean()
 
+    # Primer trozo, de la pérdida a las notas.
+    # d_logp: la pérdida es menos la media de B entradas de logp, una por fila. A ésas, -1/B; a las
+    #   demás, 0.
+    # d_p: la derivada de ln p es 1 / p.
+    # d_total: p = odds / total, y la derivada de 1 / total es -1 / total². El total de una fila
+    #   dividió a las V odds de esa fila: se suma lo que llega de todas.
+    # d_odds: cada una se usó dos veces, al dividir y en el total; la derivada de una suma es 1.
+    # d_logits: la derivada de exp es la propia exp.
     d_logp = torch.zeros_like(logp)
     d_logp[range(B), Y] = -1 / B
     d_p = d_logp / p
     d_total = -(d_p * odds).sum(1, keepdim=True) / total**2
     d_odds = d_p / total + d_total
-    d_shift = d_odds * odds
-    d_top = -d_shift.sum(1, keepdim=True)                    # 0: restar el máximo no cambia nada
-    d_logits = d_shift + d_top * F.one_hot(logits.argmax(1), logits.size(1))
+    d_logits = d_odds * odds
+
+    # Segundo trozo: la última capa, por la celda 6; la tanh, por la 3; y BatchNorm, hasta pre.
+    # d_b2, d_gamma y d_beta: los tres se repartieron a las B filas, y se suman por filas.
+    # d_inv: lo mismo, porque hay un inv por neurona y multiplicó a los B ejemplos.
+    # d_var: la derivada de x^(-1/2) es -1/2 x^(-3/2), y x^(-3/2) es inv³.
+    # d_square: var es una media de B números; a cada uno le toca 1/B de lo que le llega a ella, y
+    # el
+    #   producto por una tabla de unos lo reparte a las B filas.
+    # d_diff: se usó dos veces: en hat, por inv, y al elevar al cuadrado, cuya derivada es 2 diff.
+    # d_mean: se restó de las B filas.
+    # d_pre: se usó en diff y en la media, donde de nuevo le toca 1/B.
     d_h = d_logits @ W2.T
     d_W2 = h.T @ d_logits
     d_b2 = d_logits.sum(0)
     d_norm = d_h * (1 - h**2)
-    d_gain = (d_norm * hat).sum(0)
-    d_bias = d_norm.sum(0)
-    d_hat = d_norm * gain
+    d_gamma = (d_norm * hat).sum(0)
+    d_beta = d_norm.sum(0)
+    d_hat = d_norm * gamma
     d_inv = (d_hat * diff).sum(0)
     d_var = d_inv * -0.5 * inv**3
-    d_square = d_var.expand_as(square) / B
+    d_square = torch.ones_like(square) * d_var / B
     d_diff = d_hat * inv + d_square * 2 * diff
     d_mean = -d_diff.sum(0)
     d_pre = d_diff + d_mean / B
+
+    # Tercer trozo: la primera capa, y la tabla C.
+    # d_emb: flatten sólo cambió la forma, y view la deshace.
+    # d_C: emb son filas copiadas de C, y un carácter que salió varias veces se usó varias veces:
+    #   cada fila de d_emb se suma a la fila de d_C de su carácter. Es lo que hace index_add.
     d_flat = d_pre @ W1.T
     d_W1 = flat.T @ d_pre
-    d_emb = d_flat.view_as(emb)
-    d_C = torch.zeros_like(C).index_put((X,), d_emb, accumulate=True)
+    d_emb = d_flat.view(emb.shape)
+    d_C = torch.zeros_like(C).index_add(0, X.flatten(), d_emb.flatten(0, 1))
     return locals()
 
-shapes = (V, 10), (10 * BLOCK_SIZE, 64), (64,), (64,), (64, V), (V,)
-start = [0.3 * torch.randn(shape, dtype=torch.float64) for shape in shapes]
-v = by_hand(*learnable(*start), xs[:32], ys[:32])
-names = [name for name in v if "d_" + name in v]
-auto = torch.autograd.grad(v["loss"], [v[name] for name in names])
-same([v["d_" + name] for name in names], list(auto), 1e-8)
-print(f"\n8. {len(names)} gradientes, de logp hasta C, como los de autograd")
+shapes = [
+    (V, 10),                                                 # C
+    (10 * BLOCK_SIZE, 64),                                   # W1
+    (64,),                                                   # gamma
+    (64,),                                                   # beta
+    (64, V),                                                 # W2
+    (V,),                                                    # b2
+]
+weights = [0.3 * torch.randn(shape, dtype=torch.float64) for shape in shapes]
+copy = [w.clone().requires_grad_() for w in weights]
+v = by_hand(*copy, X[:32], Y[:32])
 
-# Entropía cruzada de una vez: es ln Σ exp(z_k) - z_y, y derivada por z_j da softmax_j, menos 1 en
-# la correcta; la media reparte 1/B. Cada fila suma cero: lo que empuja hacia arriba a la correcta
-# es lo que empuja hacia abajo a las demás, a cada una según la probabilidad que se le dio.
-short = (F.softmax(v["logits"], 1) - F.one_hot(v["Y"], V)) / v["B"]                  # (B, V)
+for names in (
+    "logp p total odds logits",
+    "h W2 b2 norm gamma beta hat inv var square diff mean pre",
+    "flat W1 emb C",
+):                                                           # un trozo en cada vuelta
+    parts = [v[name] for name in names.split()]
+    theirs = torch.autograd.grad(v["loss"], parts, retain_graph=True)
+    ours = [v["d_" + name] for name in names.split()]
+    same(ours, list(theirs), 1e-8)
+print("\n7. 22 gradientes, de logp hasta C, como los de autograd")
+
+# Dos atajos. El primero, de la pérdida a las notas. La pérdida de un ejemplo es -ln p de la
+# correcta, c, y como p_c = exp(z_c) / Σ exp(z_k), es ln Σ exp(z_k) - z_c. Al derivar por z_j, el
+# logaritmo de la suma da exp(z_j) / Σ exp(z_k), que es p_j; y -z_c da -1 si j es la correcta. Queda
+# p_j, menos 1 en la correcta; y la media reparte 1/B. Cada fila suma cero: lo que empuja hacia
+# arriba a la correcta es lo que empuja hacia abajo a las demás, a cada una según la probabilidad
+# que se le dio.
+short = (F.softmax(v["logits"], 1) - F.one_hot(Y[:32], V)) / v["B"]           # (B, V)
 same(short, v["d_logits"], 1e-8)
 assert short.sum(1).abs().max() < 1e-12
-for row, answer in zip(short[:3], v["Y"]):
-    others = row.sum() - row[answer]
-    print(f"   d_logits: {row[answer]:.5f} a la correcta, {others:.5f} a las demás")
-# BatchNorm de una vez: con ∂var/∂x_j = 2 diff_j / B, ∂hat_i/∂x_j = inv ([i = j] - 1/B) -
-# diff_i inv³ diff_j / B = inv ([i = j] - 1/B - hat_i hat_j / B), y sumando sobre i: a lo que llega
-# se le quita su media y lo que tenga de hat, y se escala por inv.
+# El segundo, todo BatchNorm de una vez. Para una neurona, sean x_1 ... x_B sus números. Escribimos
+# [i = j] para decir 1 si i y j son el mismo ejemplo y 0 si no.
+#   diff_i = x_i - media        -> su derivada por x_j es [i = j] - 1/B
+#   var = Σ diff_k² / B         -> la suya es Σ 2 diff_k ([k = j] - 1/B) / B. La parte de 1/B lleva
+#                                  Σ diff_k, y las diferencias suman 0. Queda 2 diff_j / B
+#   inv = (var + eps)^(-1/2)    -> -1/2 inv³ · 2 diff_j / B, que es -inv² hat_j / B
+#   hat_i = diff_i · inv        -> inv ([i = j] - 1/B) - diff_i inv² hat_j / B, que es
+#                                  inv ([i = j] - 1/B - hat_i hat_j / B)
+# La x_j movió las B hat_i. A cada una le llega d_hat_i, y todo lo que vuelve a x_j se suma sobre i:
+#   d_x_j = Σ d_hat_i · inv ([i = j] - 1/B - hat_i hat_j / B)
+#         = inv (d_hat_j - media de d_hat - hat_j · media de d_hat · hat)
+# En palabras: a lo que llega se le quita su media y lo que tenga de parecido con hat, y se escala.
+# Es lo justo: subir todas las x, o agrandarlas todas, no cambia nada que salga de BatchNorm.
 hat, d_hat = v["hat"], v["d_hat"]                            # (B, H)
-same(v["inv"] * (d_hat - d_hat.mean(0) - hat * (d_hat * hat).mean(0)), v["d_pre"], 1e-8)
-auto = learnable(*start)
-torch.manual_seed(SEED)
-descend(lambda x, y: by_hand(*auto, x, y)["loss"], auto, demo, 0.1)
-torch.manual_seed(SEED)                                      # los mismos lotes
+short = v["inv"] * (d_hat - d_hat.mean(0) - hat * (d_hat * hat).mean(0))
+same(short, v["d_pre"], 1e-8)
+print("   d_pre[0, 0], paso a paso y de una vez:", v["d_pre"][0, 0].item(), short[0, 0].item())
+
+# ¿Basta con esto para aprender? Aprenden a la vez, y de los mismos lotes, unos pesos que no piden
+# gradiente, con el de by_hand, y una copia suya, con autograd. Acaban en los mismos números.
 for _ in range(demo):
-    i = torch.randint(len(xs), (128,))
-    v = by_hand(*start, xs[i], ys[i])                        # ningún tensor pide gradiente
-    for w, name in zip(start, ("C", "W1", "gain", "bias", "W2", "b2")):
-        w -= 0.1 * v["d_" + name]
-gap = max((a - b).abs().max() for a, b in zip(auto, start))
-print(f"   {demo} pasos sin autograd, hasta {v['loss']:.3f}; con él, igual salvo {gap:.0e}")
+    pick = torch.randint(len(X), (128,))
+    v = by_hand(*weights, X[pick], Y[pick])
+    theirs = by_hand(*copy, X[pick], Y[pick])["loss"]
+    grads = [v["d_" + name] for name in ("C", "W1", "gamma", "beta", "W2", "b2")]
+    grads += torch.autograd.grad(theirs, copy)
+    with torch.no_grad():
+        for w, grad in zip(weights + copy, grads):
+            w -= 0.1 * grad
+gap = max((a - b).abs().max() for a, b in zip(weights, copy))
+assert gap < 1e-9
+print(f"   {demo} pasos sin autograd; con él, igual salvo {gap:.0e}")
 
-# %% 9. Todo a cero
-# ¿Y si todos los pesos nacen en cero? Entonces h = 0, y por la celda 7 dW2 = h^T G = 0 y
-# dh = G W2^T = 0: nada llega abajo. Sólo aprende b2, que no mira el contexto: la red no pasa nunca
-# de las frecuencias de las letras. Con sólo la última capa a cero, h no es 0, luego dW2 tampoco, y
-# desde el segundo paso aprenden todas.
-entropy = torch.distributions.Categorical(ys.bincount().float()).entropy()
-print(f"\n9. pérdida con sólo las frecuencias: {entropy:.3f}\n"
+# %% 8. Todo a cero
+# ¿Y si todos los pesos nacen en cero? Entonces h = 0, y por la celda 6 dW2 = h^T G = 0 y
+# dh = G W2^T = 0: nada llega abajo. Sólo aprende b2, que no mira el contexto. Por eso la red no
+# pasa nunca de la entropía (lección 02) de los caracteres sueltos: lo que pierde quien sólo sabe
+# cuánto sale cada uno.
+# Tampoco vale que nazcan iguales sin ser cero: todas las neuronas ocultas calcularían lo mismo,
+# recibirían el mismo gradiente y seguirían iguales para siempre. Por eso los pesos nacen al azar.
+# Con sólo la última capa a cero, h no es 0, luego dW2 tampoco, y desde el segundo paso aprenden
+# todas.
+entropy = torch.distributions.Categorical(Y.bincount().float()).entropy()
+print(f"\n8. pérdida con sólo las frecuencias: {entropy:.3f}\n"
       "   cuánto se mueve           C     W1     b1     W2     b2   pérdida")
-zeros = [torch.zeros_like(w) for w in (C, W1, b1, W2, b2)]
-last = [C, W1 / len(W1)**0.5, *zeros[2:]]
-for label, born in ("todo a cero", zeros), ("sólo la última capa", last):
-    weights = learnable(*born)
-    losses = descend(lambda x, y: mlp_loss(weights, x, y), weights, demo, 1)
-    moved = [(w - old).abs().max() for w, old in zip(weights, born)]
-    print(f"   {label:20s}", *(f"{number:6.3f}" for number in moved), f"{losses[-50:].mean():9.3f}")
-    assert born is last or sum(moved[:4]) == 0
+for label, factor in ("todo a cero", 0), ("sólo W2 a cero", 1):
+    net = mlp(10, 200, 1, 1, False, last=0)
+    weights = list(net.parameters())                         # C, W1, b1, W2 y b2
+    with torch.no_grad():
+        for w in weights:
+            w *= factor
+    before = [w.detach().clone() for w in weights]
+    losses = descend(net, demo, 1)
+    moved = [(w - old).abs().max() for w, old in zip(weights, before)]
+    row = "".join(f"{number:7.3f}" for number in moved)
+    print(f"   {label:20s}{row}{losses[-50:].mean():10.3f}")
+    assert factor == 1 or sum(moved[:4]) == 0
 
 
-# %% 10. Vigilar la red mientras aprende
-# Por capa: ¿satura la tanh?, ¿llega gradiente?, ¿cuánto mide el de los pesos al lado de ellos?,
-# ¿cuánto los mueve un paso? De esto último, en log10, los apuntes de CS231n (Stanford) dan -3 como
-# guía. No es ley: la red sana va aquí por -2.4 a -2.6, y una casi apagada, por -3.2 a -3.6. Hay que
-# leer la fila: una tanh sin desviación o toda saturada, gradientes que cambian de capa en capa.
+# %% 9. Vigilar la red mientras aprende
+# Cuando una red no aprende, la pérdida dice que algo va mal, pero no dónde. Lo dicen cuatro medidas
+# de cada capa, y son las columnas de la tabla:
+#   desv., satur.: la desviación de lo que sale de la tanh, y qué parte satura. ¿Se apaga la señal?
+#     ¿Está toda en los extremos?
+#   grad. tanh: la desviación del gradiente que llega a esa salida. ¿Llega? ¿Cambia de capa en capa?
+#   grad. W: la del gradiente de los pesos de la capa.
+#   paso: log10 de lo que un paso mueve los pesos, comparado con lo grandes que son. Con -3, un paso
+#     los cambia en una milésima, y eso es lo que dan como guía los apuntes de CS231n (Stanford). No
+#     es ley: aquí la red sana suele estar entre -2.3 y -2.7.
+# Ninguna de estas cifras basta sola. Busca en cada red lo que la distingue de la primera: un paso
+# de -5 es una tasa cien veces menor; una tanh saturada al 99 %, una tasa enorme; una desviación de
+# 0.03, una señal que se apaga. Y mira «gain 10»: satura casi entera, y el gradiente de sus primeras
+# capas no es menor que el de la red sana, sino mayor. Lo dicho en la celda 3: los pesos grandes
+# compensan. Lo que la delata es que cambia mucho de una capa a otra, y que la pérdida no baja.
 def dissect(net):
-    """De cada capa oculta, con mil ejemplos: salida de la tanh, su gradiente, W y el suyo."""
-    x, outs, weights = xs[:1000], [], []
+    """De cada capa oculta, con mil ejemplos: salida de la tanh, su gradiente, el de W, y W."""
+    x, outs = X[:1000], []
     for layer in net[:-1]:
         x = layer(x)
-        if isinstance(layer, Linear):
-            weights.append(layer.weight)
-        if isinstance(layer, Tanh):
+        if isinstance(layer, nn.Tanh):
             outs.append(x)
-    loss = F.cross_entropy(net[-1](x), ys[:1000])
-    backs = torch.autograd.grad(loss, outs, retain_graph=True)
-    grads = torch.autograd.grad(loss, weights)
-    return list(zip(outs, backs, weights, grads))
+    weights = [layer.weight for layer in net[:-1] if isinstance(layer, Linear)]
+    loss = F.cross_entropy(net[-1](x), Y[:1000])
+    grads = torch.autograd.grad(loss, outs + weights)
+    n = len(outs)
+    return list(zip(outs, grads[:n], grads[n:], weights))
 
-print(f"\n10. tras {demo} pasos: la tanh; su gradiente y el de W; log10 de lo que W se mueve\n"
-      "   capa media desv. satur.   suyo    de W  entre W   paso   reparto del de W, ±3 desv.")
+print(f"\n9. tras {demo} pasos\n"
+      "   capa desv. satur.  grad. tanh  grad. W   paso")
 story = []
 for label, norm, gain, rate in [
-    ("tal como debe ser", True, 5 / 3, 0.3), ("tasa por 0.01", True, 5 / 3, 0.003),
-    ("tasa por 30", True, 5 / 3, 9), ("sin BatchNorm, gain 0.2", False, 0.2, 0.3),
+    ("tal como debe ser", True, 5 / 3, 0.3),
+    ("tasa por 0.01", True, 5 / 3, 0.003),
+    ("tasa por 30", True, 5 / 3, 9),
+    ("sin BatchNorm, gain 0.2", False, 0.2, 0.3),
     ("sin BatchNorm, gain 10", False, 10, 0.3),
 ]:
     torch.manual_seed(SEED)
     net = mlp(10, 100, 5, gain, norm)
-    losses = descend(lambda x, y: F.cross_entropy(net(x), y), list(net.parameters()), demo, rate)
+    losses = descend(net, demo, rate)
     layers = dissect(net)
     story.append((label, layers))
     print(f"   {label}: pérdida {losses[-10:].mean():.3f}")
     for i in 0, 2, 4:
-        t, back, w, grad = layers[i]
-        flat = (t.abs() > 0.97).float().mean()
+        t, back, grad, w = layers[i]
+        stuck = (t.abs() > 0.97).float().mean()
         ratio = grad.std() / w.std()
-        print(f"   {i + 1:4d} {t.mean():5.2f} {t.std():5.2f} {flat:6.1%} {back.std():6.0e} "
-              f"{grad.std():7.0e} {ratio:8.0e} {(rate * ratio).log10():6.2f}   "
-              f"{bars(grad / grad.std(), 3)}")
+        print(f"   {i + 1:4d} {t.std():5.2f} {stuck:6.1%} {back.std():11.0e} "
+              f"{grad.std():8.0e} {(rate * ratio).log10():6.2f}")
 if PLOT:
-    import matplotlib.pyplot as plt                          # pip install matplotlib
-    Path(PLOT).mkdir(parents=True, exist_ok=True)
-    plt.rc("axes.formatter", limits=(-2, 4))                 # 1e-4, y no 0.0001
+    titles = "salida de la tanh", "su gradiente", "gradiente de los pesos"
     picture, axes = plt.subplots(5, 3, figsize=(13, 14), layout="constrained")
     for row, (label, layers) in zip(axes, story):
-        row[0].set(ylabel=label, xlabel="salida de la tanh")
-        row[1].set(yscale="log", xlabel="su gradiente")
-        row[2].set(yscale="log", xlabel="gradiente de los pesos")
-        for k, (t, back, w, grad) in enumerate(layers, 1):
-            row[0].hist(t.detach().flatten(), 50, histtype="step", label=f"capa {k}")
-            row[1].hist(back.flatten(), 50, histtype="step")
-            row[2].hist(grad.flatten(), 50, histtype="step")
+        row[0].set(ylabel=label)
+        for column in range(3):
+            row[column].set(xlabel=titles[column], yscale="log")
+            for k, parts in enumerate(layers, 1):
+                values = parts[column].detach().flatten()
+                row[column].hist(values, 50, histtype="step", label=f"capa {k}")
     axes[0, 0].legend()
     plt.savefig(Path(PLOT) / "por_capas.png", dpi=150, bbox_inches="tight")
 
@@ -548,106 +674,154 @@ if PLOT:
 # %% Guardar: entero o nada
 def save(checkpoint, path):
     """Escribe `checkpoint` aparte y lo pone en `path` de golpe: se verá el viejo o el nuevo."""
-    aside = Path(f"{path}.tmp")
+    path = Path(path).resolve()                              # si es un enlace, su destino
+    aside = Path(f"{path}.{os.getpid()}.tmp")                # otro proceso usará otro nombre
     try:
         with open(aside, "wb", buffering=0) as f:
             torch.save(checkpoint, f)
             os.fsync(f)
         os.replace(aside, path)
     except (OSError, RuntimeError):                          # torch dice RuntimeError si no cabe
-        aside.unlink(missing_ok=True)
-        sys.exit(f"error: no puedo guardar «{path}»: ¿cabe en el disco? Elige otro sitio con --out")
+        sys.exit(f"error: no puedo guardar «{path}»: ¿cabe en el disco? Lo escrito está en {aside}")
 
 
-# %% 11. Entrenar, calibrar y escribir
-# La misma red, ahora en serio: AdamW, lotes grandes, y una tasa que sube y baja hasta cero. Al
-# acabar, cada BatchNorm tiene sólo una media móvil de lo que vio en sus lotes, mientras los pesos
-# cambiaban. Calibrar es anotarla de nuevo, con los pesos quietos y sobre todo el entrenamiento.
+# %% La rival: contar, con el contexto que más convenga (lección 02, celda 8)
+# Ninguna red vale lo que cuesta si la tabla de la lección 02 pierde menos. Aquí está entera: cuenta
+# qué sigue a cada contexto de k caracteres, y mezcla lo que dice con lo que dice el contexto de
+# k - 1, que se ha visto más veces. Cuánto se fía de cada uno (share) lo elige la validación.
+def counting(x, y, size):
+    """-log p de cada `y` de validación, contando con contextos de 0 a T: (T + 1, N - size).
+
+    `x` (N, T) son los contextos, `y` (N,) lo que les sigue; se cuentan las `size` primeras filas.
+    """
+    def times(codes):                                        # (N,) cuánto sale cada código
+        found = codes.unique(return_inverse=True)[1]         # los mismos, numerados desde 0
+        return found[:size].bincount(minlength=len(y))[found]
+
+    p = torch.full((len(y),), 1 / V, dtype=torch.float64)    # (N,) sin contar nada
+    shares = torch.linspace(0, 0.98, 50, dtype=torch.float64)
+    context = torch.zeros_like(y)                            # (N,) el contexto, hecho un número
+    surprises = []
+    for k in range(x.size(1) + 1):
+        if k > 0:
+            context = context * V + x[:, -k]                 # un carácter más
+        visits, hits = times(context), times(context * V + y)
+        q = torch.where(visits > 0, hits / visits, p)        # (N,) si es nuevo, el más corto
+        losses = [-torch.lerp(p[size:], q[size:], share).log().mean() for share in shares]
+        best = torch.stack(losses).argmin()
+        p = torch.lerp(p, q, shares[best])
+        surprises.append(-p[size:].log())
+    return torch.stack(surprises)
+
+
+# %% 10. Entrenar, comparar y escribir
+# La misma red, ahora en serio: AdamW, lotes grandes, y una tasa que sube y baja hasta cero (lección
+# 03). Lleva una sola capa oculta: con tres se pierde algo menos, y se tarda más (pruébalo, al
+# final). El decaimiento sólo toca las matrices: encoger un sesgo, o las gamma y beta de BatchNorm,
+# no hace a la red más sencilla.
+# Se guarda el mejor: la red que menos perdió en validación, de las que se miraron. Cada BatchNorm
+# evalúa con la media móvil de lo que vio en sus últimos lotes, mientras los pesos cambiaban. Cabría
+# anotarla de nuevo con los pesos quietos y todo el texto de entrenar (calibrar). Lo hemos probado,
+# y con estos lotes de 1024 no merece la pena: mueve val menos de 0.0005, y no siempre a mejor.
 torch.manual_seed(SEED)
-net = mlp(N_EMBD, N_HIDDEN, N_LAYER)
-matrices = [w for w in net.parameters() if w.dim() == 2]
-vectors = [w for w in net.parameters() if w.dim() == 1]
-optimizer = torch.optim.AdamW([{"params": matrices, "weight_decay": WEIGHT_DECAY},
-                               {"params": vectors, "weight_decay": 0}],
-                              betas=(0.9, 0.99), fused=True)
+model = mlp(N_EMBD, N_HIDDEN, N_LAYER, GAIN, True, LAST)
+groups = [
+    {"params": [w for w in model.parameters() if w.dim() == 2], "weight_decay": WEIGHT_DECAY},
+    {"params": [w for w in model.parameters() if w.dim() == 1], "weight_decay": 0},
+]
+optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.99), fused=True)
 
 @torch.no_grad()
-def evaluate(lines):
-    """Pérdida media de `net`, evaluando, sobre todas las ventanas de `lines`: nats por carácter."""
+def surprises(lines):
+    """-ln p de cada carácter de `lines`, en nats, con `model` evaluando: (M,)"""
     x, y = windows(lines, BLOCK_SIZE)
-    net.eval()
-    losses = [F.cross_entropy(net(x[i:i + 8192]), y[i:i + 8192], reduction="sum").item()
-              for i in range(0, len(y), 8192)]
-    net.train()
-    return sum(losses) / len(y)
+    model.eval()
+    parts = [F.cross_entropy(model(a), b, reduction="none")
+             for a, b in zip(x.split(8192), y.split(8192))]
+    model.train()
+    return torch.cat(parts)
 
-@torch.no_grad()
-def calibrate():
-    """Deja en cada BatchNorm la media de lo que miden unos lotes iguales que cubren `xs`."""
-    for k, batch in enumerate(xs.chunk(len(xs) // 8192 + 1), 1):
-        for layer in net:
-            layer.momentum = 1 / k                           # la media de k lotes, no una móvil
-        net(batch)
+def evaluate(lines):
+    """Pérdida media en nats por carácter de todas las ventanas de `lines`."""
+    return surprises(lines).mean().item()
 
-size = sum(w.numel() for w in net.parameters())
-print(f"\n11. {size} parámetros; {STEPS} pasos de {BATCH_SIZE} ejemplos")
-seconds = 0
-try:
-    for step in range(1, STEPS + 1):
-        tick = time.perf_counter()
-        climb = step / (WARMUP_STEPS + 1)
-        fall = (STEPS - step + 1) / max(STEPS - WARMUP_STEPS, 1)
-        for group in optimizer.param_groups:
-            group["lr"] = LEARNING_RATE * min(climb, fall)
-        i = torch.randint(len(xs), (BATCH_SIZE,))
-        loss = F.cross_entropy(net(xs[i]), ys[i])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        if not math.isfinite(loss.item()):
-            sys.exit(f"error: la pérdida dejó de ser finita en el paso {step}: baja LEARNING_RATE")
-        seconds += time.perf_counter() - tick
-        tokens_s, left = step * BATCH_SIZE / seconds, (STEPS - step) * seconds / step
-        live(f"{step}/{STEPS}   pérdida {loss:.3f}   {tokens_s:.0f} caracteres/s   "
-             f"faltan {left:.0f} s")
-        if step % EVAL_INTERVAL == 0 or step == STEPS:
-            live("")
-            print(f"   paso {step:5d}   train {evaluate(train):.4f}   val {evaluate(val):.4f}")
-except KeyboardInterrupt:
-    sys.exit("\ninterrumpido")
+print(f"\n10. {sum(w.numel() for w in model.parameters())} parámetros; {STEPS} pasos de "
+      f"{BATCH_SIZE} ejemplos")
+config = {
+    "block_size": BLOCK_SIZE,
+    "n_embd": N_EMBD,
+    "n_hidden": N_HIDDEN,
+    "n_layer": N_LAYER,
+}
+best, seconds = {"val_loss": math.inf}, 0.0
+for step in range(1, STEPS + 1):
+    tick = time.perf_counter()
+    up = step / (WARMUP_STEPS + 1)                           # de 0 a 1 en los primeros pasos
+    down = (STEPS - step + 1) / max(STEPS - WARMUP_STEPS, 1) # de 1 a 0 en los demás
+    rate = LEARNING_RATE * min(up, down)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    pick = torch.randint(len(X), (BATCH_SIZE,))              # (B,)
+    loss = F.cross_entropy(model(X[pick]), Y[pick])
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    seconds += time.perf_counter() - tick                    # evaluar no cuenta
+    left = (STEPS - step) * seconds / step
+    live(f"{step}/{STEPS}   pérdida {loss:.3f}   {step * BATCH_SIZE / seconds:.0f} caracteres/s   "
+         f"faltan {left:.0f} s")
+    if step % EVAL_INTERVAL == 0 or step == STEPS:
+        now = {"step": step,
+               "train_loss": evaluate(train),
+               "val_loss": evaluate(val),
+               "weights": {name: w.clone() for name, w in model.state_dict().items()}}
+        if not math.isfinite(now["val_loss"]):
+            sys.exit(f"error: la pérdida dejó de ser finita antes del paso {step}: baja "
+                     "LEARNING_RATE")
+        if now["val_loss"] < best["val_loss"]:
+            best = now
+            save({"format": 1, "model": "batchnorm", "config": config, "chars": chars,
+                  "data": Path(DATA).name, **best}, OUT)
+        live("")
+        print(f"   paso {step:5d}   train {now['train_loss']:.4f}   val {now['val_loss']:.4f}   "
+              f"mejor {best['step']:5d}")
+
+# Al lado, la rival. Se le dan los mismos BLOCK_SIZE caracteres, y también cuantos quiera, hasta
+# siete. Con pueblos.txt y los mismos tres, la red va por delante, y no por mucho. Donde más gana es
+# en los contextos de validación que nunca salieron al entrenar: ahí la tabla sólo puede acortar el
+# contexto, y la red, que ha puesto cerca las letras que se parecen, aún sabe algo. (No es así con
+# todo texto: lo cuenta la lección 03.) Pero con más contexto gana la tabla, y con mucha ventaja. La
+# lección 05 trae una red que la alcanza.
 result = "train=- val=- test=- segundos=- tokens_s=- ckpt=-"
 if STEPS:
-    before = evaluate(val)
-    calibrate()
-    losses = evaluate(train), evaluate(val), evaluate(test)
-    print(f"   val con la media móvil {before:.5f}, calibrada {losses[1]:.5f}")
-    config = {"block_size": BLOCK_SIZE, "n_embd": N_EMBD, "n_hidden": N_HIDDEN, "n_layer": N_LAYER}
-    save({"format": 1, "model": "batchnorm", "config": config, "chars": chars,
-          "weights": dict(net.state_dict()), "data": Path(DATA).name, "step": STEPS,
-          "train_loss": losses[0], "val_loss": losses[1]}, OUT)
-    result = (f"train={losses[0]:.4f} val={losses[1]:.4f} test={losses[2]:.4f} "
-              f"segundos={seconds:.1f} tokens_s={tokens_s:.0f} ckpt={OUT}")
+    model.load_state_dict(best["weights"])
+    ours = surprises(val)                                    # (M,)
+    theirs = counting(*windows(train + val, max(BLOCK_SIZE, 7)), len(Y))     # (8, M)
+    table = theirs.mean(1)                                   # con 0, 1, 2... caracteres
+    seen = set(map(tuple, X.tolist()))
+    contexts, _ = windows(val, BLOCK_SIZE)
+    fresh = torch.tensor([tuple(context) not in seen for context in contexts.tolist()])
+    print(f"   contar, con {BLOCK_SIZE} caracteres: val {table[BLOCK_SIZE]:.4f}; con "
+          f"{table.argmin()}, su mejor: val {table.min():.4f}\n"
+          f"   en los {fresh.sum()} contextos nunca vistos: la red {ours[fresh].mean():.3f}, "
+          f"contar {theirs[BLOCK_SIZE][fresh].mean():.3f}")
+    result = (f"train={best['train_loss']:.4f} val={best['val_loss']:.4f} "
+              f"test={evaluate(test):.4f} segundos={seconds:.1f} "
+              f"tokens_s={STEPS * BATCH_SIZE / seconds:.0f} ckpt={OUT}")
 
 @torch.no_grad()
-def write():
-    """Una línea sorteada carácter a carácter, hasta la frontera o 60 caracteres."""
-    row = [NL] * BLOCK_SIZE
-    while len(row) < BLOCK_SIZE + 60 and NL not in row[BLOCK_SIZE:]:
-        p = F.softmax(net(torch.tensor([row[-BLOCK_SIZE:]])), 1)                      # (1, V)
-        row.append(torch.multinomial(p[0], 1).item())
-    return decode(row).strip()
+def generate(count, longest=60):
+    """`count` líneas inventadas a la vez, de `longest` caracteres como mucho: lista de textos."""
+    row = torch.full((count, BLOCK_SIZE), NL)                # (count, T)
+    for _ in range(longest):
+        p = F.softmax(model(row[:, -BLOCK_SIZE:]), dim=1)    # (count, V)
+        row = torch.cat([row, torch.multinomial(p, 1)], dim=1)
+    return [decode(line[BLOCK_SIZE:]).split("\n")[0] for line in row.tolist()]
 
 torch.manual_seed(SEED)
-net.eval()
-print()
-for _ in range(10):
-    print("   " + write())
-print(f"\nresultado {result}")
+model.eval()
+for line in generate(10):
+    print("   " + line)
+print(f"resultado {result}")
 
-# %% Experimentos: predice antes de mirar (pérdida de validación; tal como viene, 1.781)
-# - BATCH_SIZE = 2: ¿qué media se estima con dos ejemplos? Calibrada, 2.737; con la móvil, 2.754.
-# - STEPS = 100 y LEARNING_RATE = 7e-3: ¿cuánto se aprende en el primer segundo? 2.145.
-# - N_HIDDEN = 20: ¿cuánto cabe en veinte neuronas? 1.999.
-# - STEPS = 2500, N_EMBD = 24, N_HIDDEN = 200, LEARNING_RATE = 1e-2: ¿basta una red menor? 1.795.
-# - DATA = "names.txt" (data/README.md dice de dónde): ¿cabe en 2.08? 2.076; y con STEPS = 3000
-#   y LEARNING_RATE = 7e-3, 2.069.
+# %% Experimentos: predice antes de mirar (con pueblos.txt y dos hilos; tal como viene, val 1.7814)

@@ -495,8 +495,8 @@ print("\n7. WaveNet: las notas de una pasada son las de cada ventana por separad
       f"   cambiar el último carácter mueve {(felt[:, -1] > 1e-4).sum()} predicción de {len(line)} "
       f"al evaluar, y {(leak > 1e-4).sum()} al entrenar")
 # ¿Cuánto da cada pieza? En la tabla, redes con los mismos parámetros, más o menos: a la que le
-# falta algo se le dan más unidades. Mira la última columna, lo que pierde cada una por no tener lo suyo.
-# Con siete semillas, sin puertas se pierden 0.0254 ± 0.0021; sin atajos, 0.0420 ± 0.0033; sin suma
+# falta algo se le dan más unidades. Mira la última columna: lo que pierde cada una sin lo suyo. Con
+# siete semillas, sin puertas se pierden 0.0254 ± 0.0021; sin atajos, 0.0420 ± 0.0033; sin suma
 # residual, 0.0577 ± 0.0055. Las tres pasan de sobra de dos errores y medio.
 whole = None                                                 # las pérdidas de la primera fila
 if STEPS:

@@ -741,8 +741,8 @@ gc.enable()
 # - LEARNING_RATE = 0.1: ¿llega al mismo sitio más despacio? En 60 pasos, no. Respuesta: pérdida
 #   0.2215, aciertos 92.
 # - RELU = False, LEARNING_RATE = 0.1: sin activación, ¿qué añaden dos capas de 16 a una neurona
-#   sola? Nada: sale la misma recta, que acertaba 87. (Con la tasa de 1, sin ReLU, la pérdida se
-#   dispara.) Respuesta: pérdida 0.2845, aciertos 87.
+#   sola? Nada: sale otra recta, que acierta lo mismo que la de la neurona, 87. (Con la tasa de 1,
+#   sin ReLU, la pérdida se dispara.) Respuesta: pérdida 0.2845, aciertos 87.
 # - BATCH_SIZE = 10: cada paso cuesta la décima parte. ¿Y aprende lo mismo en 60? Respuesta: pérdida
 #   0.0119 (la de los diez últimos puntos), aciertos 95.
 # - BATCH_SIZE = 10, STEPS = 600: ¿y con los mismos puntos mirados en total? Respuesta: pérdida

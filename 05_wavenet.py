@@ -276,10 +276,11 @@ def trial(label, models, view, steps=DEMO_STEPS, base=None):
     return losses
 
 # ¿Cuándo es verdad una diferencia entre dos filas? Cada semilla da unos lotes, y los dos modelos
-# ven los mismos: se restan sus pérdidas por parejas. Si el azar de las semillas manda, las restas
-# salen unas positivas y otras negativas. Se toma su media, y su error, que es la desviación de las
-# restas entre la raíz de cuántas son (lección 03). Con tres semillas, una media de menos de cuatro
-# errores bien puede ser azar; con siete, de menos de dos y medio.
+# ven los mismos: se restan sus pérdidas por parejas. Si manda el azar, las restas salen unas
+# positivas y otras negativas. Se toma su media, y su error, que es la desviación de las restas
+# entre la raíz de cuántas son (lección 03). Con siete semillas, una media de menos de dos errores y
+# medio bien puede ser azar. Con tres, de menos de cuatro; y aun así hay que desconfiar, porque el
+# error también se mide con sólo tres números, y alguna vez sale muy pequeño sin que lo sea.
 HEADER = f"   {'':18}  parámetros  segundos   val, por semilla              menos la primera"
 SEEDS = range(3)
 if STEPS:
@@ -287,10 +288,11 @@ if STEPS:
     plain = trial("plana", [flat(91) for _ in SEEDS], by_window)
     trial("plana, más pasos", [flat(91) for _ in SEEDS], by_window, DEMO_STEPS * 5 // 4)
     trial("árbol", [tree() for _ in SEEDS], by_window, base=plain)
-# Mira las dos cosas: la diferencia entre árbol y plana, y los segundos. Con los mismos parámetros,
-# pasos y ejemplos, el árbol pierde menos unas veces, y otras más: con siete semillas, la diferencia
-# es -0.0060 ± 0.0079, que no llega a un error. Y tarda más: con lo que a él le cuesta, la plana da
-# más pasos, y lo adelanta. Así no compensa. Lo que vale del árbol es otra cosa: la celda siguiente.
+# Mira las dos cosas: la diferencia entre árbol y plana, y los segundos. Tienen los mismos
+# parámetros, pasos y ejemplos. Con tres semillas nos ha salido +0.0177 ± 0.0025, como si el árbol
+# perdiera; con siete, -0.0060 ± 0.0079, que no es nada: tres eran pocas. Lo seguro es que no hay
+# ventaja que ver, y que el árbol tarda más: en su tiempo la plana da más pasos, y lo adelanta. Así
+# no compensa. Lo que vale del árbol es otra cosa: la celda siguiente.
 
 
 # %% 5. El árbol es una convolución

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "measures"))               # metre, y lo demás que se mide
 SHARED = ROOT.parent / "shared" / "data"                  # textos de referencia, donde los haya
 NAMES = next((p / "names.txt" for p in (ROOT / "data", SHARED) if (p / "names.txt").is_file()), None)
 needs_names = pytest.mark.skipif(not NAMES, reason="falta names.txt: python data/prepare.py names")

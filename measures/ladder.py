@@ -1,7 +1,7 @@
 """
 La escalera de 06_gpt.py: qué aporta cada pieza, peldaño a peldaño, cambiando sólo constantes
 
-    python figures/escalera.py poesia.txt tinyshakespeare.txt      unos cinco minutos por texto
+    python measures/ladder.py poesia.txt tinyshakespeare.txt      unos cinco minutos por texto
 
 Entrena cada peldaño 500 pasos con el mismo texto e imprime una tabla de Markdown por texto, con la
 pérdida, los segundos y lo que escribe. Los puntos de control van a una carpeta temporal.

@@ -1,9 +1,9 @@
 """
 Escansión de verso español: sílabas métricas y rima, para revisar data/poesia.txt.
 
-    python tests/metre.py data/poesia.txt            un resumen por poema y los versos que fallan
-    python tests/metre.py data/poesia.txt --all      además, las sílabas de cada verso
-    python sample.py ckpt.pt | python tests/metre.py --source data/poesia.txt
+    python measures/metre.py data/poesia.txt            un resumen por poema y los versos que fallan
+    python measures/metre.py data/poesia.txt --all      además, las sílabas de cada verso
+    python sample.py ckpt.pt | python measures/metre.py --source data/poesia.txt
                                                      cuántos versos miden y riman en lo que llega,
                                                      y cuánto sale del texto con que se entrenó
 

@@ -202,7 +202,7 @@ if PLOT:
     some = frequent[:40].sort().values                       # más de 40 caracteres no se leerían
     names = [repr(chars[i])[1:-1] for i in some]
     plt.figure(figsize=(9, 8))
-    plt.imshow(P[some][:, some], norm="log")
+    plt.imshow(P[some][:, some], norm="log", vmin=1e-4)
     plt.xticks(range(len(some)), names)
     plt.yticks(range(len(some)), names)
     plt.xlabel("carácter siguiente")

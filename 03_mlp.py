@@ -157,6 +157,7 @@ def windows(lines, size):
 
 X, Y = windows(train, BLOCK_SIZE)                            # (N, T), (N,)
 Xval, Yval = windows(val, BLOCK_SIZE)
+assert len(Y) == sum(len(line) + 1 for line in train)
 
 # Algunos contextos de la validación no salen al entrenar. La tabla de la lección 02 no tiene
 # cuentas de ellos, y contesta con las de un contexto más corto. ¿Hará algo mejor una red? Se verá
@@ -407,19 +408,22 @@ def counting(x, y, size):
 
     `x` (N, T) son los contextos, `y` (N,) lo que les sigue; se cuentan las `size` primeras filas.
     """
+    def times(codes):                                        # (N,) cuánto sale cada código
+        found = codes.unique(return_inverse=True)[1]         # los mismos, numerados desde 0
+        return found[:size].bincount(minlength=len(y))[found]
+
     p = torch.full((len(y),), 1 / V, dtype=torch.float64)    # (N,) sin contar nada
-    context = torch.zeros_like(y)                            # (N,) el número de cada contexto
     shares = torch.linspace(0, 0.98, 50, dtype=torch.float64)
+    context = torch.zeros_like(y)                            # (N,) el contexto, hecho un número
     surprises = []
     for k in range(x.size(1) + 1):
-        if k > 0:                                            # un carácter más, y se renumeran
-            context = (context * V + x[:, -k]).unique(return_inverse=True)[1]
-        pair = (context * V + y).unique(return_inverse=True)[1]
-        visits = context[:size].bincount(minlength=len(y))[context]             # (N,)
-        hits = pair[:size].bincount(minlength=len(y))[pair]                     # (N,)
+        if k > 0:
+            context = context * V + x[:, -k]                 # un carácter más
+        visits, hits = times(context), times(context * V + y)
         q = torch.where(visits > 0, hits / visits, p)        # (N,) si es nuevo, el más corto
         losses = [-torch.lerp(p[size:], q[size:], share).log().mean() for share in shares]
-        p = torch.lerp(p, q, shares[torch.stack(losses).argmin()])
+        best = torch.stack(losses).argmin()
+        p = torch.lerp(p, q, shares[best])
         surprises.append(-p[size:].log())
     return torch.stack(surprises)
 

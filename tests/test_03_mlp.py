@@ -94,7 +94,6 @@ def test_unseen_marks_the_contexts_of_validation_that_are_new(g):
 @needs_names
 def test_names_has_the_split_of_the_field(lesson):
     g = lesson("03_mlp.py", *TINY, "--steps", 0, "--data", NAMES)
-    assert len(g["lines"]) == 32_033
     assert len(g["Y"]) == 182_625
     assert len(g["Yval"]) == 22_655
 
@@ -119,10 +118,6 @@ def test_the_floor_is_the_conditional_entropy(g):
     for context, char in seen:
         surprise -= math.log(both[context, char] / alone[context])
     assert g["floor"] == pytest.approx(surprise / 32, rel=1e-5)
-
-
-def test_descent_ends_near_the_floor(g):
-    assert g["history"][-1] < g["floor"] + 0.05
 
 
 def test_a_trial_is_adamw_by_hand(g):
@@ -182,7 +177,6 @@ def test_the_network_kept_is_the_one_that_validates_best(trained):
     rows = re.findall(r"paso +(\d+)   train.*?val (\S+)", trained["said"])
     losses = {int(step): float(loss) for step, loss in rows}
     best = min(losses, key=losses.get)
-    assert best < 600
     assert trained["checkpoint"]["step"] == best
 
 
@@ -214,13 +208,18 @@ def test_the_checkpoint_keeps_the_contract(trained):
     }
 
 
-def test_samples_follow_the_probabilities_of_the_network(g):
-    first = Counter(line[:1] for line in g["generate"](3000))
-    start = torch.full((1, 3), g["NL"])
-    p = F.softmax(g["logits"](g["w"], start), dim=1)[0].tolist()
-    for char, expected in zip(g["chars"], p):
-        found = first[char.strip("\n")] / 3000
-        assert abs(found - expected) < 5 * math.sqrt(expected / 3000)
+def test_the_second_letter_follows_the_first(trained):
+    torch.manual_seed(0)
+    lines = trained["generate"](3000)
+    first = Counter(line[:1] for line in lines)
+    top, times = first.most_common(1)[0]
+    second = Counter(line[:2] for line in lines)
+    context = trained["encode"]("\n\n" + top)[None]
+    scores = trained["logits"](trained["w"], context)
+    chances = scores.softmax(1)[0].tolist()
+    for char, p in zip(trained["chars"], chances):
+        found = second[top + char.strip("\n")] / times
+        assert abs(found - p) < 5 * math.sqrt(p / times) + 2 / times
 
 
 @pytest.mark.parametrize("text", [

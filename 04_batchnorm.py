@@ -824,4 +824,13 @@ for line in generate(10):
     print("   " + line)
 print(f"resultado {result}")
 
-# %% Experimentos: predice antes de mirar (con pueblos.txt y dos hilos; tal como viene, val 1.7814)
+# %% Experimentos: predice antes de mirar (con pueblos.txt; tal como viene, val 1.7814)
+# - GAIN = 0.2: ¿lo nota una red con BatchNorm, si nacen sus pesos ocho veces menores? val 1.7818.
+# - GAIN = 10: ¿y seis veces mayores? Poco, y porque aprenden más despacio: val 1.8002.
+# - BATCH_SIZE = 2: ¿qué media se estima con dos ejemplos? Casi ninguna: val 2.7402.
+# - STEPS = 100, LEARNING_RATE = 7e-3: ¿cuánto se aprende en el primer segundo? val 2.1452.
+# - N_HIDDEN = 20: ¿cuánto cabe en veinte neuronas? val 1.9993.
+# - BLOCK_SIZE = 7: ¿y si mira lo mismo que la mejor tabla? Se le acerca, y no llega: val 1.6660.
+# - DATA = "names.txt": ¿y con nombres de pila en inglés (data/README.md)? val 2.0766.
+# Y uno en el código: en by_hand, quítale a d_var el signo menos y ejecuta con --steps 0. ¿Qué línea
+# se queja? El same de los trozos, que dice qué puesto de la lista: el 8, contando desde 0, es var.

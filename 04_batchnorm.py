@@ -209,7 +209,6 @@ def descend(model, steps, rate):
 # al azar y sale de tamaño √200 = 14 más o menos: una apuesta disparatada. Basta con que la última
 # capa nazca casi nula para que las notas nazcan casi iguales, y la pérdida, en ln V.
 demo = 200 if STEPS >= 200 else 10                           # pasos de un ensayo breve
-torch.manual_seed(SEED)
 print(f"\n2. {V} caracteres: ln {V} = {math.log(V):.3f}\n"
       f"   última capa   nace en   pérdida media de cada {demo} pasos")
 for last in 200**0.5, 0.01:                                  # desviación 1, o casi 0
@@ -659,6 +658,7 @@ for label, norm, gain, rate in [
               f"{grad.std():8.0e} {(rate * ratio).log10():6.2f}")
 if PLOT:
     titles = "salida de la tanh", "su gradiente", "gradiente de los pesos"
+    plt.rc("axes.formatter", limits=(-2, 4))                 # 1e-4, y no 0.0001
     picture, axes = plt.subplots(5, 3, figsize=(13, 14), layout="constrained")
     for row, (label, layers) in zip(axes, story):
         row[0].set(ylabel=label)

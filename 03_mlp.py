@@ -560,13 +560,16 @@ else:
     print("resultado train=- val=- test=- segundos=- tokens_s=- ckpt=-")
 
 # %% Experimentos: predice antes de mirar (tal como viene: val 1.7829)
-# - BLOCK_SIZE = 1: ¿a qué modelo se parece, si sólo mira una letra? Al de parejas: val 2.354.
+# - BLOCK_SIZE = 1: ¿a qué modelo se parece, si sólo mira una letra? Al de parejas: val 2.3542.
 # - BLOCK_SIZE = 4: ¿cuánto se gana con una letra más? Mucho: val 1.6948. ¿Y contando? Más: celda 10:
 #   contar con 4, 1.6852. ¿Y las dos a medias? Celda 10: a medias, 1.5742.
 # - BLOCK_SIZE = 8: ¿y con cuatro más? Casi nada: val 1.6943. Sólo las mira mejor en compañía:
 #   celda 10: a medias, 1.5576.
-# - N_EMBD = 2: ¿caben 79 caracteres en un plano? Mal: val 2.096.
-# - BATCH_SIZE = 32: ¿y con los mismos pasos, cada uno cuatro veces más tosco? Peor: val 1.938.
-# - LEARNING_RATE = 0.001: ¿y si no se hubiera buscado? Aprende, pero no le da tiempo: val 1.866.
+# - N_EMBD = 2: ¿caben 79 caracteres en un plano? Mal: val 2.0960.
+# - BATCH_SIZE = 32: ¿y con los mismos pasos, cada uno cuatro veces más tosco? Peor: val 1.9378.
+# - LEARNING_RATE = 0.001: ¿y si no se hubiera buscado? Aprende, pero no le da tiempo: val 1.8656.
 # - LEARNING_RATE = 0.1: ¿se rompe, con diez veces la tasa hallada? No: pierde más, val 1.8206.
+# - LEARNING_RATE = 0.1, WARMUP_STEPS = 0: ¿y sin calentar? Tampoco: val 1.8201.
 # - WARMUP_STEPS = 0: ¿se nota no calentar, con la tasa hallada y 4000 pasos? No: val 1.783.
+# - WEIGHT_DECAY = 0: ¿se nota que los pesos no encojan? De media, no: val 1.7820. En lo nunca visto,
+#   sí: celda 10: en contextos nuevos, la red 2.4836.

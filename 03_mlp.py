@@ -497,16 +497,17 @@ print(f"   en validación, la red {net.mean():.4f}; "
       f"a medias, {-halves.log().mean():.4f}")
 print(f"   en contextos nuevos, la red {net[unseen].mean():.4f}; "
       f"contar, {table[BLOCK_SIZE, unseen].mean():.4f}")
-# Con pueblos.txt, a igual contexto, la red gana a contar por poco, 1.7829 contra 1.7893; donde gana
-# por mucho es en lo nunca visto, 2.4048 contra 2.6887. (No con todo texto: con los nombres de
-# makemore, names.txt, lo nunca visto es al revés, 2.2820 contra 2.1615.) Pero contar con 7
-# caracteres pierde 1.6384: quien cuenta mira más lejos casi gratis. La tabla sabe más de lo visto,
-# y la red, de lo nuevo: por eso las dos a medias pierden menos que cualquiera de ellas, 1.6026. Las
-# lecciones que siguen harán redes que miren más lejos, y la 06, una que lleva tablas dentro.
-# La prueba son las mismas líneas que en la lección 02. La red pierde en ellas 0.02 más que en la
-# validación, pero no por haber elegido con ésta cuándo parar: la tabla de 3 caracteres, que de ella
-# sólo sacó cuatro λ, pierde 0.03 más. Son líneas algo más difíciles. En la prueba, la red 1.8045;
-# contar, 1.8164 con 3 caracteres y 1.6741 con 7 (lo dice la lección 02 con --block_size 3 y 7).
+# Con pueblos.txt, a igual contexto, la red gana a contar por poco: 1.7829 (1.7859 y 1.7826 con las
+# semillas 1 y 2) contra 1.7893. Donde gana por mucho es en lo nunca visto, 2.4048 contra 2.6887.
+# (No con todo texto: con los nombres de makemore, names.txt, lo nunca visto es al revés, 2.2820
+# contra 2.1615.) Pero contar con 7 caracteres pierde 1.6384: quien cuenta mira más lejos casi
+# gratis. La tabla sabe más de lo visto, y la red, de lo nuevo: por eso las dos a medias pierden
+# menos que cualquiera de ellas, 1.6026. Las lecciones que siguen harán redes que miren más lejos, y
+# la 06, una que lleva tablas dentro. La prueba son las mismas líneas que en la lección 02. La red
+# pierde en ellas 0.02 más que en la validación, pero no por haber elegido con ésta cuándo parar: la
+# tabla de 3 caracteres, que de ella sólo sacó cuatro λ, pierde 0.03 más. Son líneas algo más
+# difíciles. En la prueba, la red 1.8045; contar, 1.8164 con 3 caracteres y 1.6741 con 7 (lo dice la
+# lección 02 con --block_size 3 y 7).
 test_loss = evaluate(w, *windows(test, BLOCK_SIZE))
 
 # %% 11. El mapa de las letras
@@ -561,9 +562,9 @@ else:
 
 # %% Experimentos: predice antes de mirar (tal como viene: val 1.7829)
 # - BLOCK_SIZE = 1: ¿a qué modelo se parece, si sólo mira una letra? Al de parejas: val 2.3542.
-# - BLOCK_SIZE = 4: ¿cuánto se gana con una letra más? Mucho: val 1.6948. ¿Y contando? Más: celda 10:
-#   contar con 4, 1.6852. ¿Y las dos a medias? Celda 10: a medias, 1.5742.
-# - BLOCK_SIZE = 8: ¿y con cuatro más? Casi nada: val 1.6943. Sólo las mira mejor en compañía:
+# - BLOCK_SIZE = 4: ¿cuánto se gana con una letra más? Mucho: val 1.6948. ¿Y contando? Más:
+#   celda 10: contar con 4, 1.6852. ¿Y las dos a medias? Celda 10: a medias, 1.5742.
+# - BLOCK_SIZE = 8: ¿y con cuatro más? Casi nada: val 1.6943. Junto a las cuentas, sí:
 #   celda 10: a medias, 1.5576.
 # - N_EMBD = 2: ¿caben 79 caracteres en un plano? Mal: val 2.0960.
 # - BATCH_SIZE = 32: ¿y con los mismos pasos, cada uno cuatro veces más tosco? Peor: val 1.9378.
@@ -571,5 +572,5 @@ else:
 # - LEARNING_RATE = 0.1: ¿se rompe, con diez veces la tasa hallada? No: pierde más, val 1.8206.
 # - LEARNING_RATE = 0.1, WARMUP_STEPS = 0: ¿y sin calentar? Tampoco: val 1.8201.
 # - WARMUP_STEPS = 0: ¿se nota no calentar, con la tasa hallada y 4000 pasos? No: val 1.783.
-# - WEIGHT_DECAY = 0: ¿se nota que los pesos no encojan? De media, no: val 1.7820. En lo nunca visto,
-#   sí: celda 10: en contextos nuevos, la red 2.4836.
+# - WEIGHT_DECAY = 0: ¿se nota que los pesos no encojan? De media, no: val 1.7820. En lo nunca
+#   visto, sí: celda 10: en contextos nuevos, la red 2.4836.

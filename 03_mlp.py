@@ -571,6 +571,6 @@ else:
 # - LEARNING_RATE = 0.001: ¿y si no se hubiera buscado? Aprende, pero no le da tiempo: val 1.8656.
 # - LEARNING_RATE = 0.1: ¿se rompe, con diez veces la tasa hallada? No: pierde más, val 1.8206.
 # - LEARNING_RATE = 0.1, WARMUP_STEPS = 0: ¿y sin calentar? Tampoco: val 1.8201.
-# - WARMUP_STEPS = 0: ¿se nota no calentar, con la tasa hallada y 4000 pasos? No: val 1.783.
+# - WARMUP_STEPS = 0: ¿se nota no calentar, con la tasa hallada y 4000 pasos? No: val 1.7829.
 # - WEIGHT_DECAY = 0: ¿se nota que los pesos no encojan? De media, no: val 1.7820. En lo nunca
 #   visto, sí: celda 10: en contextos nuevos, la red 2.4836.

@@ -1,21 +1,27 @@
 """
 La escalera de 06_gpt.py: qué aporta cada pieza, peldaño a peldaño, cambiando sólo constantes
 
-    python measures/ladder.py poesia.txt tinyshakespeare.txt      unos cinco minutos por texto
+    python measures/ladder.py                                 con poesia.txt, unos cinco minutos
+    python measures/ladder.py poesia.txt tinyshakespeare.txt  con cada texto
+    python measures/ladder.py --only Muon                     los peldaños en que se nombra
 
-Entrena cada peldaño 500 pasos con el mismo texto e imprime una tabla de Markdown por texto, con la
-pérdida, los segundos y lo que escribe. Los puntos de control van a una carpeta temporal.
+Entrena cada peldaño los mismos pasos con el mismo texto e imprime una tabla de Markdown por texto,
+con la pérdida, los segundos y lo que escribe. Hasta «tal como viene», cada peldaño añade una pieza
+a lo del anterior; los últimos cambian una sola cosa del GPT tal como viene. Los puntos de control
+van a una carpeta temporal.
 """
+import argparse
 import re
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-PLAIN = "--ngrams 0 --no-rotary --no-square"                 # el GPT de siempre, sin lo de después
+ROOT = Path(__file__).resolve().parent.parent
+LATER = "--no-rotary --no-qk_norm"                            # sin lo que vino después de 2017
+PLAIN = f"--ngrams 0 {LATER}"                                 # el GPT de siempre
 BARE = f"{PLAIN} --n_layer 1 --no-feed_forward --no-residual --no-layer_norm"
-STEPS = [  # peldaño, y las constantes con que se hace: cada uno deja lo del anterior
+STEPS = [  # peldaño, y las constantes con que se hace
     ("sin atención", f"{PLAIN} --n_layer 0"),
     ("una cabeza", f"{BARE} --n_head 1"),
     ("dos cabezas", BARE),
@@ -23,32 +29,51 @@ STEPS = [  # peldaño, y las constantes con que se hace: cada uno deja lo del an
     ("conexión residual", f"{PLAIN} --n_layer 1 --no-layer_norm"),
     ("LayerNorm", f"{PLAIN} --n_layer 1"),
     ("tres bloques", PLAIN),
-    ("posiciones que giran", "--ngrams 0 --no-square"),
-    ("ReLU al cuadrado", "--ngrams 0"),
-    ("tablas de n-gramas", "--ngram_dropout 0"),
-    ("apagadas a ratos", ""),
+    ("posiciones que giran", "--ngrams 0 --no-qk_norm"),
+    ("preguntas y claves del mismo tamaño", "--ngrams 0"),
+    ("tabla de parejas", "--ngrams 2 --ngram_dropout 0"),
+    ("y de tríos", "--ngrams 3 --ngram_dropout 0"),
+    ("y hasta de cinco", "--ngram_dropout 0"),
+    ("apagadas a ratos: tal como viene", ""),
+    ("eso, con la ReLU al cuadrado", "--square"),
     ("eso, sin Muon", "--muon 0"),
 ]
 
 
-def train(data, flags):
+def train(data, steps, flags):
     """Lo que da entrenar 06_gpt.py con esas opciones: validación, segundos y lo que escribe."""
     with tempfile.TemporaryDirectory() as folder:
-        order = [sys.executable, str(HERE.parent / "06_gpt.py"), "--data", data, "--steps", "500",
-                 "--eval_interval", "500", "--length", "1", "--out", f"{folder}/c.pt",
+        order = [sys.executable, str(ROOT / "06_gpt.py"), "--data", data, "--steps", str(steps),
+                 "--eval_interval", str(steps), "--length", "1", "--out", f"{folder}/c.pt",
                  *flags.split()]
         done = subprocess.run(order, capture_output=True, encoding="utf-8")
     found = re.search(r"segundos=(\S+)", done.stdout)
     written = re.search(r"val (\S+)   mejor +\d+ +(.*)", done.stdout)
     if done.returncode or not found or not written:
         sys.exit(f"error: {data} {flags}: {done.stderr.strip() or 'interrumpido'}")
-    return float(written[1]), float(found[1]), written[2].replace("|", "¦").replace("`", "'")
+    words = written[2].replace("|", "¦").replace("`", "'")    # que no rompan la tabla
+    return float(written[1]), float(found[1]), words
 
 
-for data in sys.argv[1:] or ["poesia.txt"]:
-    print(f"\n{Path(data).stem}\n\n| peldaño | opciones | val | segundos | escribe |")
-    print("| --- | --- | ---: | ---: | --- |")
-    for label, flags in STEPS:
-        val, seconds, words = train(data, flags)
-        print(f"| {label} | `{flags or 'tal como viene'}` | {val:.3f} | {seconds:.0f} | `{words}` |",
-              flush=True)
+def main():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("texts", nargs="*", default=["poesia.txt"],
+                        help="textos: rutas, o nombres de data/ [poesia.txt]")
+    parser.add_argument("--steps", type=int, default=500, help="pasos por peldaño [%(default)s]")
+    parser.add_argument("--only", default="", help="sólo los peldaños cuyo nombre lleva esto")
+    args = parser.parse_args()
+    for data in args.texts:
+        print(f"\n{Path(data).stem}, {args.steps} pasos\n")
+        print("| peldaño | opciones | val | segundos | escribe |")
+        print("| --- | --- | ---: | ---: | --- |")
+        for label, flags in STEPS:
+            if args.only not in label:
+                continue
+            val, seconds, words = train(data, args.steps, flags)
+            print(f"| {label} | `{flags or 'ninguna'}` | {val:.3f} | {seconds:.0f} | `{words}` |")
+
+
+if __name__ == "__main__":
+    sys.stdout.reconfigure(encoding="utf-8", line_buffering=True)
+    main()

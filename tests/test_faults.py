@@ -1,4 +1,4 @@
-"""Lo que se rompe: ficheros dañados, cortados u hostiles, un kill -9 al guardar, un disco lleno."""
+"""Lo que se rompe: ficheros dañados, cortados u hostiles, y un kill -9 mientras se guarda."""
 import io
 import os
 import pickle
@@ -6,17 +6,28 @@ import random
 
 import pytest
 import torch
-from conftest import ROOT, one_line_error, run_script
+from conftest import ROOT, one_line_error, run_script, sampled
 
 TEXT = "Un verso corto, otro más largo\ny un ñandú que pasa\n" * 20
-SMALL = ["--n_embd", 8, "--n_head", 2, "--n_layer", 1, "--block_size", 8, "--length", 5, "--ngrams", 16,
-         "--steps", 6, "--eval_interval", 2, "--batch_size", 4]
+SMALL = [
+    "--data", "t.txt",
+    "--n_embd", 8,
+    "--n_head", 2,
+    "--n_layer", 1,
+    "--block_size", 8,
+    "--batch_size", 4,
+    "--ngrams", 3,
+    "--rows", 11,
+    "--length", 5,
+    "--steps", 6,
+    "--eval_interval", 2,
+]
 
 
 def train(folder, *flags):
-    """Entrena un GPT mínimo en `folder` con TEXT; su resultado."""
+    """Entrena un GPT mínimo en `folder`, seis pasos que se guardan de dos en dos: su resultado."""
     (folder / "t.txt").write_text(TEXT, "utf-8")
-    return run_script("06_gpt.py", *SMALL, "--data", folder / "t.txt", *flags, cwd=folder)
+    return run_script("06_gpt.py", *SMALL, *flags, cwd=folder)
 
 
 @pytest.fixture(scope="module")
@@ -28,20 +39,10 @@ def whole(tmp_path_factory):
     return (folder / "ckpt.pt").read_bytes()
 
 
-def opens(folder, data):
-    """Abre con sample.py un fichero de bytes `data`: si habló. O habla, o lo dice en una línea."""
-    (folder / "malo.pt").write_bytes(data)
-    done = run_script("sample.py", "malo.pt", "--length", 3, "--seed", 1, cwd=folder)
-    if done.returncode:
-        one_line_error(done, "malo.pt")
-    return done.returncode == 0
-
-
-def flipped(data, rng):
-    """`data` con un bit cambiado en un lugar al azar."""
-    data = bytearray(data)
-    data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
-    return bytes(data)
+@pytest.fixture
+def checkpoint(whole):
+    """Lo que hay en ese fichero."""
+    return torch.load(io.BytesIO(whole))
 
 
 def saved(value, **kind):
@@ -51,15 +52,74 @@ def saved(value, **kind):
     return file.getvalue()
 
 
-def test_a_flipped_bit_or_a_cut_never_ends_in_a_traceback(whole, tmp_path):
-    rng = random.Random(1)
+@pytest.fixture
+def speaks(tmp_path):
+    """speaks(bytes): si sample.py habla con ese fichero; si no, lo ha dicho en una línea."""
+    def told(data):
+        (tmp_path / "malo.pt").write_bytes(data)
+        done = run_script("sample.py", "malo.pt", "--length", 3, cwd=tmp_path)
+        if done.returncode:
+            one_line_error(done, "malo.pt")
+        return done.returncode == 0
+    return told
+
+
+def test_a_whole_file_speaks(speaks, whole):
+    assert speaks(whole)
+
+
+@pytest.mark.parametrize("cut", [0, 1, 100, 5_000, -1])
+def test_a_cut_file_is_one_line(speaks, whole, cut):
+    assert not speaks(whole[:cut])
+
+
+@pytest.mark.parametrize("seed", sampled(range(40), [0]))
+def test_a_flipped_bit_never_ends_in_a_traceback(speaks, whole, seed):
+    rng = random.Random(seed)
     for _ in range(25):
-        opens(tmp_path, flipped(whole, rng))
-    for cut in 0, 1, 100, len(whole) // 2, len(whole) - 1:
-        assert not opens(tmp_path, whole[:cut])
-    assert opens(tmp_path, whole)
+        data = bytearray(whole)
+        data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+        speaks(data)
 
 
+# Ficheros bien escritos que no pueden hablar
+@pytest.mark.parametrize("value", [[1, 2], {}])
+def test_something_else_is_one_line(speaks, value):
+    assert not speaks(saved(value))
+
+
+@pytest.mark.parametrize("key, value", [
+    ("model", "loro"),
+    ("format", 2),
+    ("config", 3),
+    ("chars", ""),
+    ("chars", "abc"),
+    ("weights", {}),
+])
+def test_a_wrong_entry_is_one_line(speaks, checkpoint, key, value):
+    checkpoint[key] = value
+    assert not speaks(saved(checkpoint))
+
+
+@pytest.mark.parametrize("key, value", [
+    ("n_head", 0),
+    ("n_head", 3),
+    ("block_size", 0),
+    ("block_size", "a"),
+    ("n_layer", 2),
+])
+def test_a_wrong_shape_is_one_line(speaks, checkpoint, key, value):
+    checkpoint["config"][key] = value
+    assert not speaks(saved(checkpoint))
+
+
+@pytest.mark.parametrize("bias", ["a", torch.zeros(3), torch.tensor(float("nan"))])
+def test_a_wrong_weight_is_one_line(speaks, checkpoint, bias):
+    checkpoint["weights"]["head.bias"] = bias
+    assert not speaks(saved(checkpoint))
+
+
+# Un fichero hostil
 class Hostile:
     """Un objeto que, al leerse de un pickle, crea el fichero «ejecutado»."""
 
@@ -67,50 +127,30 @@ class Hostile:
         return os.system, ("touch ejecutado",)
 
 
-@pytest.mark.parametrize("protocol", range(6))
-def test_a_pickle_that_would_execute_does_not(whole, tmp_path, protocol):
-    checkpoint = torch.load(io.BytesIO(whole), weights_only=True)
-    for evil in (pickle.dumps(Hostile(), protocol), saved(Hostile(), pickle_protocol=protocol),
-                 saved({**checkpoint, "data": Hostile()}, pickle_protocol=protocol)):
-        assert not opens(tmp_path, evil)
-        one_line_error(train(tmp_path, "--resume", "malo.pt"), "malo.pt")
+@pytest.mark.parametrize("protocol", sampled(range(6), [0, 2, 5]))
+def test_a_pickle_that_would_execute_does_not(speaks, checkpoint, tmp_path, protocol):
+    assert not speaks(pickle.dumps(Hostile(), protocol))
+    assert not speaks(saved(Hostile(), pickle_protocol=protocol))
+    checkpoint["data"] = Hostile()
+    assert not speaks(saved(checkpoint, pickle_protocol=protocol))
+    one_line_error(train(tmp_path, "--resume", "malo.pt"), "malo.pt")
     assert not (tmp_path / "ejecutado").exists()
 
 
-def spoiled(checkpoint):
-    """Puntos de control bien escritos que no pueden hablar: {qué les pasa: contenido}."""
-    c, w = checkpoint["config"], checkpoint["weights"]
-    yield "no es un diccionario", [1, 2]
-    yield "vacío", {}
-    yield "de otro modelo", {**checkpoint, "model": "loro"}
-    yield "de otro formato", {**checkpoint, "format": 2}
-    yield "sin configuración", {**checkpoint, "config": 3}
-    for key, value in (("n_head", 0), ("n_head", 3), ("n_embd", "a"), ("block_size", 0),
-                       ("block_size", "a"), ("n_layer", 2)):
-        yield f"{key} = {value}", {**checkpoint, "config": {**c, key: value}}
-    yield "sin caracteres", {**checkpoint, "chars": ""}
-    yield "con pocos caracteres", {**checkpoint, "chars": checkpoint["chars"][:-1]}
-    yield "sin pesos", {**checkpoint, "weights": {}}
-    yield "con un peso de menos", {**checkpoint, "weights": {k: w[k] for k in list(w)[1:]}}
-    yield "con un peso que es texto", {**checkpoint, "weights": {**w, "head.bias": "a"}}
-    yield "con otra forma", {**checkpoint, "weights": {**w, "head.weight": w["head.weight"][:1]}}
-    yield "con NaN", {**checkpoint, "weights": {**w, "head.bias": w["head.bias"] * float("nan")}}
+# Seguir desde lo que no se puede
+@pytest.mark.parametrize("training", [3, {}, {"step": 2}])
+def test_a_wrong_training_cannot_be_resumed(checkpoint, tmp_path, training):
+    checkpoint["training"] = training
+    torch.save(checkpoint, tmp_path / "malo.pt")
+    one_line_error(train(tmp_path, "--resume", "malo.pt"), "malo.pt")
 
 
-def test_a_checkpoint_that_makes_no_sense_is_one_line(whole, tmp_path):
-    for what, checkpoint in spoiled(torch.load(io.BytesIO(whole), weights_only=True)):
-        assert not opens(tmp_path, saved(checkpoint)), what
+def test_a_cut_file_cannot_be_resumed(whole, tmp_path):
+    (tmp_path / "malo.pt").write_bytes(whole[:1000])
+    one_line_error(train(tmp_path, "--resume", "malo.pt"), "malo.pt")
 
 
-def test_resume_refuses_what_it_cannot_follow(whole, tmp_path):
-    checkpoint = torch.load(io.BytesIO(whole), weights_only=True)
-    del checkpoint["training"]
-    for data in whole[:1000], saved(checkpoint), saved([1]), saved({**checkpoint, "training": 3}):
-        (tmp_path / "malo.pt").write_bytes(data)
-        one_line_error(train(tmp_path, "--resume", "malo.pt", "--steps", 8), "malo.pt")
-    one_line_error(train(tmp_path, "--resume", "no.pt"), "no.pt")
-
-
+# Un kill -9 mientras se guarda
 KILLER = """import os, signal, sys, runpy
 moment, times = sys.argv.pop(1), int(sys.argv.pop(1))
 def deadly(real):
@@ -127,21 +167,29 @@ runpy.run_path({path!r}, run_name="__main__")
 """
 
 
-@pytest.mark.parametrize("moment", ["fsync", "replace"])
-def test_a_kill_at_any_save_loses_nothing(whole, tmp_path, moment):
-    """Muere con lo nuevo a medio asegurar, o antes de ponerlo: lo guardado sigue y acaba igual."""
+@pytest.fixture(params=["fsync", "replace"])
+def killed(request, tmp_path):
+    """killed(2): entrena, y muere con el segundo fichero a medio asegurar, o antes de ponerlo."""
     (tmp_path / "t.txt").write_text(TEXT, "utf-8")
-    (tmp_path / "killer.py").write_text(KILLER.format(path=str(ROOT / "06_gpt.py")), "utf-8")
-    for times in 1, 2, 3:
-        (tmp_path / "ckpt.pt").unlink(missing_ok=True)
-        flags = [moment, times, *SMALL, "--data", tmp_path / "t.txt"]
-        assert run_script(tmp_path / "killer.py", *flags, cwd=tmp_path).returncode == -9
-        if times == 1:
-            assert not (tmp_path / "ckpt.pt").exists()
-            continue
-        step = torch.load(tmp_path / "ckpt.pt", weights_only=True)["training"]["step"]
-        assert step == 2 * (times - 1)
-        assert train(tmp_path, "--resume", "ckpt.pt").returncode == 0
-        ended = torch.load(tmp_path / "ckpt.pt", weights_only=True)
-        for name, w in torch.load(io.BytesIO(whole), weights_only=True)["weights"].items():
-            assert torch.equal(ended["weights"][name], w), name
+    killer = tmp_path / "killer.py"
+    killer.write_text(KILLER.format(path=str(ROOT / "06_gpt.py")), "utf-8")
+
+    def at_the_save(number):
+        done = run_script(killer, request.param, number, *SMALL, cwd=tmp_path)
+        assert done.returncode == -9
+    return at_the_save
+
+
+def test_killed_at_the_first_save_there_is_no_checkpoint(killed, tmp_path):
+    killed(1)
+    assert not (tmp_path / "ckpt.pt").exists()
+
+
+@pytest.mark.parametrize("number, step", [(2, 2), (3, 4)])
+def test_killed_at_a_save_it_goes_on_to_the_same_end(killed, checkpoint, tmp_path, number, step):
+    killed(number)
+    assert torch.load(tmp_path / "ckpt.pt")["training"]["step"] == step
+    assert train(tmp_path, "--resume", "ckpt.pt").returncode == 0
+    ended = torch.load(tmp_path / "ckpt.pt")["weights"]
+    for name, w in checkpoint["weights"].items():
+        assert torch.equal(ended[name], w)

@@ -1,11 +1,20 @@
-"""Lo que comparten las pruebas: ejecutar un guion de verdad, deprisa, y juzgar un error."""
+"""Lo que comparten las pruebas: tres maneras de ejecutar un guion, y cómo se juzga un error.
+
+`run_script` lo ejecuta hasta el final en un proceso recién bifurcado de un servidor que ya tiene
+torch en memoria: es lo mismo que `python -W error guion`, y sólo cuesta lo que el guion tarde.
+`inside` lo ejecuta en este mismo proceso y devuelve sus nombres: para probar una a una sus piezas.
+`start` lo empieza en un intérprete propio, que tarda dos segundos en leer torch: sólo para lo que
+pide un proceso entero, como las señales, las terminales y las variables de entorno.
+"""
 import contextlib
+import functools
 import io
 import multiprocessing
 import os
 import runpy
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,66 +23,90 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "measures"))               # metre, y lo demás que se mide
 SHARED = ROOT.parent / "shared" / "data"                  # textos de referencia, donde los haya
-NAMES = next((p / "names.txt" for p in (ROOT / "data", SHARED) if (p / "names.txt").is_file()), None)
+PLACES = [ROOT / "data" / "names.txt", SHARED / "names.txt"]
+NAMES = next((path for path in PLACES if path.is_file()), None)
 needs_names = pytest.mark.skipif(not NAMES, reason="falta names.txt: python data/prepare.py names")
 os.environ |= {"OMP_NUM_THREADS": "1", "COLUMNS": "80", "MPLBACKEND": "Agg"}
-processes = multiprocessing.get_context("forkserver")        # un servidor que ya leyó torch
+processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload(["torch", "numpy", "conftest"])
 
 
 def become(path, args, folder):
-    """En un proceso recién bifurcado: ser `python path args`, en `folder`, con su salida en ficheros."""
+    """En un proceso recién bifurcado: ser `python -W error path args`, con su salida en ficheros."""
     os.chdir(folder)
-    for number, name in (1, "stdout"), (2, "stderr"):
-        os.dup2(os.open(name + ".txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+    warnings.simplefilter("error")
+    warnings.filterwarnings("ignore", module="matplotlib")   # los suyos, no los nuestros
+    for number, name in [(1, "stdout.txt"), (2, "stderr.txt")]:
+        file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(file, number)
     sys.argv = [str(path), *args]
     runpy.run_path(str(path), run_name="__main__")
 
 
 def run_script(script, *args, cwd):
     """Ejecuta un guion hasta el final: su código (returncode), stdout y stderr."""
-    process = processes.Process(target=become, args=(ROOT / script, [str(a) for a in args], cwd))
+    texts = [str(arg) for arg in args]
+    process = processes.Process(target=become, args=(ROOT / script, texts, cwd))
     process.start()
     process.join(300)
     process.kill()
-    out, err = ((Path(cwd) / name).read_text("utf-8") for name in ("stdout.txt", "stderr.txt"))
+    out = Path(cwd, "stdout.txt").read_text("utf-8")
+    err = Path(cwd, "stderr.txt").read_text("utf-8")
     return SimpleNamespace(returncode=process.exitcode, stdout=out, stderr=err)
 
 
 def inside(script, *args, cwd):
     """Ejecuta un guion en este proceso: sus nombres y, en "said", lo que imprimió."""
     said = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(said):
+    path = str(ROOT / script)
+    with (pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(said),
+          warnings.catch_warnings()):
+        warnings.simplefilter("error")
         patch.chdir(cwd)
-        patch.setattr(sys, "argv", [str(ROOT / script), *map(str, args)])
-        names = runpy.run_path(str(ROOT / script))
+        patch.setattr(sys, "argv", [path, *map(str, args)])
+        names = runpy.run_path(path)
     return names | {"said": said.getvalue()}
 
 
 def start(script, *args, **kw):
-    """Empieza a ejecutar un guion en un intérprete propio, y devuelve su Popen: para las señales."""
+    """Empieza a ejecutar un guion en un intérprete propio, y devuelve su Popen."""
     order = [sys.executable, str(ROOT / script), *map(str, args)]
-    kw = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8", **kw}
+    kw = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8"} | kw
     return subprocess.Popen(order, **kw)
 
 
 @pytest.fixture
 def run(tmp_path):
-    """run("06_gpt.py", "--steps", 3): lo ejecuta en una carpeta vacía."""
-    return lambda script, *args: run_script(script, *args, cwd=tmp_path)
+    """run("06_gpt.py", "--steps", 3): `run_script` en una carpeta vacía."""
+    return functools.partial(run_script, cwd=tmp_path)
 
 
 @pytest.fixture
-def lesson(tmp_path, monkeypatch):
-    """lesson("06_gpt.py", "--steps", 0): lo ejecuta en este proceso y devuelve sus nombres."""
-    monkeypatch.chdir(tmp_path)
-    return lambda script, *args: inside(script, *args, cwd=tmp_path)
+def lesson(tmp_path):
+    """lesson("06_gpt.py", "--steps", 0): `inside` en una carpeta vacía."""
+    return functools.partial(inside, cwd=tmp_path)
 
 
 def one_line_error(done, *fragments):
     """`done` acabó con código 1 y una sola línea en stderr, sin traceback, que dice `fragments`."""
     assert done.returncode == 1, (done.returncode, done.stderr)
-    lines = done.stderr.strip().split("\n")
-    assert len(lines) == 1 and lines[0].startswith("error: "), done.stderr
+    assert done.stderr.startswith("error: "), done.stderr
+    assert done.stderr.strip().count("\n") == 0, done.stderr
     for fragment in fragments:
-        assert str(fragment) in lines[0], (fragment, lines[0])
+        assert str(fragment) in done.stderr
+
+
+# Lo que tarda: se ejecuta con `python -m pytest -m slow tests`
+def pytest_configure(config):
+    config.addinivalue_line("markers", "slow: campañas largas, que sólo se ejecutan si se piden")
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.option.markexpr:
+        items[:] = [item for item in items if "slow" not in item.keywords]
+
+
+def sampled(values, few):
+    """Casos para parametrize: los que están en `few`, siempre; los demás, con -m slow."""
+    return [value if value in few else pytest.param(value, marks=pytest.mark.slow)
+            for value in values]

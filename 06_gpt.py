@@ -5,7 +5,7 @@ Al terminar sabrás qué calcula la atención (attention), cómo se apila hasta 
 entrena sin engañarse y cómo se juzga lo que escribe. Cada celda construye una pieza y la prueba.
 
     python 06_gpt.py                    entrena con versos y deja ckpt.pt, en dos minutos
-    python 06_gpt.py --steps 0          sólo las piezas y sus pruebas, en segundos
+    python 06_gpt.py --steps 0          sólo las piezas y sus pruebas, en menos de un minuto
     python 06_gpt.py --resume ckpt.pt   sigue desde lo último que guardó
     python sample.py ckpt.pt            el modelo habla
 """
@@ -47,7 +47,7 @@ FEED_FORWARD = True   # red de dos capas tras la atención
 ROTARY = True         # posiciones que giran preguntas y claves, en vez de sumarse a la entrada
 QK_NORM = True        # dejar del mismo tamaño todas las preguntas y todas las claves
 SQUARE = False        # elevar al cuadrado la ReLU de la red de dos capas
-NGRAMS = 5            # tablas para los últimos 2, 3... hasta NGRAMS caracteres (0: sin tablas)
+NGRAMS = 5            # tablas para los últimos 2, 3... hasta 6 caracteres (0: sin tablas)
 ROWS = 8191           # filas de cada tabla; mejor un número primo
 NGRAM_DROPOUT = 0.25  # fracción de posiciones que al entrenar se quedan sin sus tablas
 LEARNING_RATE = 5e-3  # tasa de aprendizaje en su máximo
@@ -85,14 +85,16 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 # %% 1. La media con máscara, de tres maneras
-# Un modelo que escribe predice en cada puesto del texto el carácter que sigue, y para eso ha de
-# reunir lo que dicen los anteriores. La manera más simple de reunir es promediar: en el puesto t,
-# la media de los vectores de los puestos 0 a t, y nada de lo que viene después, porque al escribir
-# aún no existe. Con bucles se entiende. Con una matriz triangular, la máscara, es un solo producto.
-# Y hay una tercera manera, que es la que sirve: dar a cada puesto una nota (score) y pasar las
-# notas por softmax (lección 02). Con todas las notas iguales, los pesos salen iguales y la media es
-# la de siempre; y un puesto con nota -inf pesa e^-inf = 0: así se tapa el futuro. Lo bueno es que
-# las notas se podrán aprender.
+# Un modelo que escribe predice en cada puesto (position) del texto el carácter que sigue, y para
+# eso ha de reunir lo que dicen los anteriores. La manera más simple de reunir es promediar: en el
+# puesto t, la media de los vectores de los puestos 0 a t, y nada de lo que viene después, porque al
+# escribir aún no existe. Con bucles se entiende. Con una matriz triangular, la máscara, es un solo
+# producto. Y hay una tercera manera, que es la que sirve: dar a cada puesto una nota (score) y
+# pasar las notas por softmax (lección 01). Con todas las notas iguales, los pesos salen iguales y
+# la media es la de siempre; y un puesto con nota -inf pesa e^-inf = 0: así se tapa el futuro. Una
+# media así, con pesos que salen de notas, es la atención. Lo bueno es que las notas se podrán
+# aprender. (El modelo da también una nota a cada carácter que puede seguir, el logit de la lección
+# 02: es otra cosa.)
 def same(a, b):
     """¿Son iguales los tensores `a` y `b`, salvo redondeos?"""
     return torch.allclose(a, b, atol=1e-4)
@@ -135,44 +137,47 @@ print(f"\n2. lo que ven las dos «a» dista {without:.0e}; con el vector de su p
 # %% 3. Atención con cuatro letras
 # Cada letra lleva tres vectores. La pregunta (query) dice qué busca; la clave (key), qué ofrece; el
 # valor (value), lo que entrega a quien la atiende. La nota que una letra da a otra es el producto
-# escalar de su pregunta y la clave de la otra. Aquí los tres se ponen a mano; luego se aprenderán.
+# escalar de su pregunta y la clave de la otra; también se la da a sí misma. Aquí los tres se ponen
+# a mano. En la red, cada uno será el vector de la letra multiplicado por una matriz que se aprende:
+# una matriz para las preguntas, otra para las claves y otra para los valores.
 # La «a» del final de «roma» pregunta por consonantes: (0, 2), nada en «¿vocal?», mucho en
 # «¿consonante?». La clave de «r» y de «m» es (0, 1), consonante; la de «o» y «a», (1, 0), vocal.
 query = torch.tensor([0.0, 2])                               # (d,) la pregunta de la «a»
 keys = torch.tensor([[0.0, 1], [1, 0], [0, 1], [1, 0]])      # (T, d) r, o, m, a
 values = torch.tensor([[4.0, 1], [0, 2], [2, 3], [0, 8]])    # (T, 2)
-grades = keys @ query / math.sqrt(2)                         # (T,) notas
+grades = keys @ query / math.sqrt(2)                         # (T,) notas; d = 2 (celda 4)
 odds = grades.exp()                                          # (T,) e elevado a cada nota
 shares = odds / odds.sum()                                   # (T,) pesos: suman 1
-found = shares @ values                                      # (2,) la media de los valores
+gathered = shares @ values                                   # (2,) la media de los valores
 print("\n3. la «a» de «roma» busca consonantes")
 for letter, grade, odd, share in zip("roma", grades, odds, shares):
     print(f"   {letter}: nota {grade:.2f}, e^nota {odd:.2f}, peso {share:.3f}")
-print(f"   media de los valores, con esos pesos: ({found[0]:.2f}, {found[1]:.2f})")
+print(f"   media de los valores, con esos pesos: ({gathered[0]:.2f}, {gathered[1]:.2f})")
 # A mano: 2 / √2 = 1.41 y e^1.41 = 4.11, así que las consonantes pesan 4.11 / 10.22 = 0.402; e^0 es
 # 1, y las vocales pesan 1 / 10.22 = 0.098. La media: 0.402 · (4, 1) + 0.098 · (0, 2) +
 # 0.402 · (2, 3) + 0.098 · (0, 8) = (2.41, 2.59).
-assert (100 * found).round().tolist() == [241, 259]
+assert (100 * gathered).round().tolist() == [241, 259]
 
 # %% 4. La misma cuenta para todas
 # Se apilan las preguntas en una matriz Q, las claves en K y los valores en V, un puesto por fila.
-# Entonces Q K^T tiene todas las notas, fila t las que da el puesto t, y la atención es una línea:
-# softmax(Q K^T / √d) V. Vaswani et al., «Attention Is All You Need» (2017), ecuación 1. Visto como
-# dibujo, a cada puesto le llegan flechas, cada una con su peso, de él mismo y de los anteriores.
-# Cuesta T² notas: el doble de texto, cuatro veces más.
+# Entonces Q K^T (la T del exponente es trasponer) tiene todas las notas, fila t las que da el
+# puesto t, y la atención es una línea: softmax(Q K^T / √d) V. Vaswani et al., «Attention Is All You
+# Need» (2017), ecuación 1. Visto como dibujo, a cada puesto le llegan flechas, cada una con su
+# peso, de él mismo y de los anteriores. Cuesta T² notas: el doble de texto, cuatro veces más.
 # Si preguntas, claves y valores salen del mismo texto se llama autoatención (self-attention); si
-# claves y valores son de otro, atención cruzada, y entonces no hay futuro que tapar. Con máscara
-# es un descodificador (decoder), que sirve para escribir: éste. Sin ella, un codificador (encoder),
-# que sirve para leer; el artículo, que traducía, lee con uno y escribe con otro.
+# claves y valores son de otro, atención cruzada (cross-attention), y entonces no hay futuro que
+# tapar. Con máscara es un descodificador (decoder), que sirve para escribir: éste. Sin ella, un
+# codificador (encoder), que sirve para leer; el artículo, que traducía, lee con uno y escribe con
+# otro.
 def attention(q, k, v, causal=True):
     """softmax(q k^T / √d) v, con máscara si `causal`: q (..., T, d), k y v (..., S, d)."""
-    scores = q @ k.mT / math.sqrt(q.size(-1))                                   # (..., T, S)
+    scores = q @ k.mT / math.sqrt(q.size(-1))                # (..., T, S); mT traspone las matrices
     if causal:
         future = torch.ones_like(scores).triu(1) == 1                           # (..., T, S)
         scores = scores.masked_fill(future, -math.inf)
     return F.softmax(scores, dim=-1) @ v
 
-assert same(attention(query.expand(4, 2), keys, values)[-1], found)             # la fila de la «a»
+assert same(attention(query.expand(4, 2), keys, values)[-1], gathered)          # la fila de la «a»
 other = torch.randn(B, 3, C)                                 # un texto de tres puestos al que mirar
 assert attention(toy, other, other, causal=False).shape == (B, T, C)
 changed = toy.clone()
@@ -183,24 +188,25 @@ assert moved[1:].sum() == 0                                  # los demás textos
 assert moved[0, :5].sum() == 0                               # ni los puestos de antes
 print("\n4. si cambia el puesto 5, cada uno ve otra cosa en:", *[f"{m:.2f}" for m in moved[0]])
 
-# Por qué se divide por √d. La nota es una suma de d productos. Si cada uno tiene varianza 1, la
-# suma tiene varianza d: con d = 64, notas de 8 en 8. El softmax de notas tan dispares se lo da casi
-# todo a un solo puesto; y entonces, muévase lo que se mueva una nota, los pesos apenas cambian: el
-# gradiente es casi cero y apenas se aprende. Divididas por √d vuelven a tener varianza 1.
+# Por qué se divide por √d. La nota es una suma de d productos. Si son independientes y cada uno
+# tiene varianza 1, la suma tiene varianza d: con d = 64, notas de tamaño 8. El softmax de notas tan
+# dispares se lo da casi todo a un solo puesto. Si entonces una nota se mueve un poco, los pesos
+# apenas cambian: el gradiente es casi cero y apenas se aprende. Divididas por √d, la varianza
+# vuelve a ser 1.
 q, k = torch.randn(2, 1000, 64)                              # (1000, d) cada una, varianza 1
 wide = q @ k.T                                               # (1000, 1000) sin dividir
-for scores in wide, wide / 8:
-    largest = F.softmax(scores[:, :16], dim=-1).amax(1).mean()
-    print(f"   varianza de las notas {scores.var():.2f}; la mayor de 16 se lleva el {largest:.0%}")
+for table in wide, wide / 8:                                 # sin dividir, y entre √64
+    largest = F.softmax(table[:, :16], dim=-1).amax(1).mean()
+    print(f"   varianza de las notas {table.var():.2f}; la mayor de 16 se lleva el {largest:.0%}")
 assert abs((wide / 8).var() - 1) < 0.1
 
 # %% 5. Varias cabezas a la vez
-# Una cabeza (head) es una atención con sus propias preguntas, claves y valores: busca una sola
-# cosa. Se ponen H a la vez. Cada una lee los C canales y escribe sólo d = C / H, que se colocan uno
-# tras otro; después una capa lineal mezcla lo que hallaron (apartado 3.2.2 de Vaswani et al.). Las
-# preguntas, claves y valores de todas salen de un solo producto, sin sesgo (bias). Y para la
-# atención llamamos a la de PyTorch: la misma cuenta, por trozos, sin llegar a escribir la matriz de
-# T x T notas (Dao et al., «FlashAttention», 2022).
+# Una cabeza (head) es una atención con sus propias preguntas, claves y valores: en ella, cada
+# puesto hace una sola pregunta. Se ponen H a la vez. Cada una lee los C canales y escribe sólo d =
+# C / H, que se colocan uno tras otro; después una capa lineal mezcla lo que hallaron (apartado
+# 3.2.2 de Vaswani et al.). Las preguntas, claves y valores de todas salen de un solo producto, sin
+# sesgo (bias). Y para la atención llamamos a la de PyTorch: la misma cuenta; donde puede, por
+# trozos, sin llegar a escribir la matriz de T x T notas (Dao et al., «FlashAttention», 2022).
 class MultiHeadAttention(nn.Module):
     """`n_head` cabezas en paralelo, y la mezcla: (B, T, C) -> (B, T, C)."""
     def __init__(self, n_embd, n_head):
@@ -227,9 +233,9 @@ print("\n5. cuatro cabezas juntas hacen lo mismo que cuatro por separado")
 
 # %% 6. Pensar, sumar, normalizar y apagar
 # La atención reúne; una red de dos capas (feed-forward), la misma en cada puesto, piensa sobre lo
-# reunido (ecuación 2). En 2017 llevaba en medio una ReLU (lección 01); GPT-2, una GELU, que es una
-# ReLU de esquina redondeada. Aquí, si SQUARE, lo que la ReLU deja pasar se eleva además al
-# cuadrado: So et al., «Primer: Searching for Efficient Transformers» (2021).
+# reunido (ecuación 2 de Vaswani et al.). En 2017 llevaba en medio una ReLU (lección 01); GPT-2, una
+# GELU, que es una ReLU de esquina redondeada. Aquí, si SQUARE, lo que la ReLU deja pasar se eleva
+# además al cuadrado: So et al., «Primer: Searching for Efficient Transformers» (2021).
 class Activation(nn.Module):
     """ReLU, al cuadrado si SQUARE: (..., C) -> (..., C)."""
     def forward(self, x):
@@ -243,10 +249,10 @@ def feed_forward(n_embd):
         Activation(),
         nn.Linear(4 * n_embd, n_embd))
 
-# Al apilar bloques, cada uno atenúa el gradiente que le llega de arriba, tanto más cuanto menores
-# nazcan sus pesos (lección 04): al primero apenas le toca. La conexión residual, x + f(x), le abre
-# un camino directo, porque la derivada de x respecto a x es 1. He et al., «Deep Residual Learning
-# for Image Recognition» (2015).
+# Al apilar bloques de pesos pequeños, cada uno atenúa el gradiente que le llega de arriba (lección
+# 04): al primero apenas le toca. La conexión residual, x + f(x), le abre un camino directo, porque
+# la derivada de x respecto a x es 1. He et al., «Deep Residual Learning for Image Recognition»
+# (2015).
 def gradient_at_the_foot(x, residual):
     """Norma del gradiente que llega al pie de 8 bloques de atención y feed-forward apilados."""
     foot = y = x.clone().requires_grad_()
@@ -279,15 +285,16 @@ assert set(kept.tolist()) == {0.0, 1.25}
 print(f"   dropout apaga {(kept == 0).float().mean():.3f}")
 
 # %% 7. Lo que vino después: posiciones que giran
-# Desde 2017 se han propuesto muchas mejoras. Las que este GPT lleva son constantes: quita una y
-# mira qué se pierde. La primera, ROTARY, dice dónde está cada letra de otra manera. No suma un
-# vector: gira la pregunta y la clave, tanto más cuanto más adelante estén. Si dos vectores giran,
-# su producto escalar sólo depende de la diferencia de los giros. Por eso, con unos mismos
-# contenidos, la nota depende de la distancia entre los dos puestos, y no de dónde estén.
-# Se gira de dos en dos canales, y cada pareja a su velocidad, como las agujas de un reloj: la
-# rápida distingue puestos vecinos, pero da la vuelta y se repite; la lenta no se repite y dice si
-# están cerca o lejos. Su et al., «RoFormer» (2021), que empareja canales vecinos; aquí, i e i +
-# d/2.
+# Desde 2017 se han propuesto muchas mejoras. Casi todas las que este GPT lleva son constantes:
+# quita una y mira qué se pierde. La primera, ROTARY, dice dónde está cada letra de otra manera. No
+# suma un vector: gira la pregunta y la clave, tanto más cuanto más adelante estén. Si dos vectores
+# giran lo mismo, su producto escalar no cambia: sólo cuenta la diferencia de los giros. Por eso,
+# con unos mismos contenidos, la nota depende de la distancia entre los dos puestos, y no de dónde
+# estén. Se gira de dos en dos canales, y cada pareja a su velocidad, como las agujas de un reloj.
+# Las rápidas distinguen puestos vecinos, pero dan la vuelta y se repiten; otras tardan más de una
+# ventana en darla, y dicen si están cerca o lejos; las últimas apenas se mueven. Su et al.,
+# «RoFormer» (2021), empareja canales vecinos; aquí, i e i + d/2: da igual, porque lo que va en cada
+# canal se aprende.
 @functools.lru_cache                                         # siempre los mismos: una sola vez
 def clock(T, d, device):
     """Coseno y seno del giro de cada pareja de canales en cada puesto: (T, d / 2) cada uno."""
@@ -302,15 +309,16 @@ def rotate(x):
     return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
 
 # Con dos canales hay una sola aguja, que anda 1 radián por puesto. Tres veces el vector (1, 0):
+# saldrán cos 0 = 1, cos 1 = 0.54 y cos 2 = -0.42.
 hand = rotate(torch.tensor([[1.0, 0], [1, 0], [1, 0]]))      # (3, 2)
 notes = hand @ hand.T                                        # (3, 3)
 assert same(notes[1:, 1:], notes[:-1, :-1])                  # a igual distancia, igual nota
 print("\n7. notas de tres vectores iguales, girados según su puesto:\n", notes)
 
 # QK_NORM deja todas las preguntas y todas las claves del mismo tamaño: cada vector se divide por la
-# raíz de la media de sus cuadrados (es RMSNorm: LayerNorm sin restar la media). Así ninguna nota
-# puede dispararse. Henry et al., «Query-Key Normalization for Transformers» (2020), que además
-# aprenden una escala; aquí es fija, la √d de siempre.
+# raíz de la media de sus cuadrados (es RMSNorm: LayerNorm sin restar la media). Así cada uno mide
+# √d, y ninguna nota, dividida por √d, pasa de √d: no puede dispararse. Henry et al., «Query-Key
+# Normalization for Transformers» (2020), que además aprenden una escala; aquí es fija.
 class ModernAttention(MultiHeadAttention):
     """La misma, con las preguntas y las claves normalizadas y giradas, si se pide."""
     def split(self, x):
@@ -323,24 +331,25 @@ class ModernAttention(MultiHeadAttention):
         return *qk, parts[2]
 
 # %% 8. Lo que vino después: la tabla de contar, dentro de la red
-# La lección 02 acabó con una promesa: contar qué sigue a los últimos caracteres es barato y dice
-# mucho, y una red entiende lo que una tabla no puede. NGRAMS pone las dos cosas en un modelo.
-# Además de su propio vector, cada carácter recibe uno por los dos últimos caracteres, otro por los
-# tres últimos... hasta NGRAMS, y se suman todos. Esos vectores son filas de tablas, y se aprenden.
-# ¿Qué fila le toca a «oma»? Cada carácter tiene un número, su id, y tres cifras le bastan: o 1, m
-# 2, a 3 forman 001 002 003, el número 1 002 003. Hay demasiados tríos para darles una fila a cada
-# uno: la suya es el resto de dividir ese número entre ROWS, y algunos comparten fila (hashing).
-# ROWS es primo para que el resto dependa de todas las cifras: entre 10 000 sólo contarían las
-# cuatro últimas. Pagnoni et al., «Byte Latent Transformer» (2024); Cheng et al., «Conditional
-# Memory via Scalable Lookup» (Engram, 2026).
+# La lección 02 dejó una promesa (celda 8): contar qué sigue a los últimos caracteres es barato y
+# dice mucho, y una red acierta en lo que una tabla no ha visto. NGRAMS pone las dos cosas en un
+# modelo. Además de su propio vector, cada carácter recibe uno por los dos últimos caracteres, otro
+# por los tres últimos... hasta NGRAMS, y se suman todos. Esos vectores son filas de tablas, y se
+# aprenden. ¿Qué fila le toca a «oma»? Cada carácter tiene un número, su id, y tres cifras le
+# bastan: o 1, m 2, a 3 forman 001 002 003, el número 1 002 003. Hay demasiados tríos para darles
+# una fila a cada uno: la suya es el resto de dividir ese número entre ROWS, y varios comparten fila
+# (hashing). Los de dos caracteres casi no se estorban; de los de cinco hay muchos por fila. La red
+# ve además las letras, y puede distinguirlos. ROWS es primo para que el resto dependa de todas las
+# cifras: entre 10 000 sólo contarían las cuatro últimas. Pagnoni et al., «Byte Latent Transformer»
+# (2024); Cheng et al., «Conditional Memory via Scalable Lookup» (Engram, 2026).
 def ngram_rows(ids, ngrams, rows, base):
     """Fila que toca en cada tabla a cada puesto de `ids` (B, T): (tablas, B, T)."""
-    number, found = ids, []
+    number, picked = ids, []
     for back in range(1, ngrams):
         earlier = F.pad(ids, (back, 0))[:, :-back]           # el de `back` puestos antes, o el id 0
         number = number + earlier * base**back               # tres cifras más, por la izquierda
-        found.append((back - 1) * rows + number % rows)      # las tablas van una debajo de otra
-    return torch.stack(found)
+        picked.append((back - 1) * rows + number % rows)      # las tablas van una debajo de otra
+    return torch.stack(picked)
 
 pair, triple = ngram_rows(roma[None], 3, 97, 1000)           # (1, T) cada una
 assert pair[0, 3] == 2003 % 97                               # «ma» es 2 003: fila 63
@@ -374,10 +383,10 @@ if (min(BATCH_SIZE, BLOCK_SIZE, N_EMBD, N_HEAD, ROWS, EVAL_INTERVAL) < 1 or N_EM
         or ROTARY and N_EMBD // N_HEAD % 2):
     sys.exit("error: BATCH_SIZE, BLOCK_SIZE, N_EMBD, N_HEAD, ROWS y EVAL_INTERVAL deben ser 1 o "
              "más, y N_EMBD múltiplo de N_HEAD; con ROTARY, de su doble")
-if (max(DROPOUT, NGRAM_DROPOUT) >= 1 or TEMPERATURE == 0
+if (max(DROPOUT, NGRAM_DROPOUT) >= 1 or TEMPERATURE == 0 or NGRAMS > 6
         or DTYPE not in ("", "bfloat16", "float32")):
-    sys.exit("error: DROPOUT y NGRAM_DROPOUT, menos de 1; TEMPERATURE, más de 0; DTYPE, bfloat16 o "
-             "float32")
+    sys.exit("error: DROPOUT y NGRAM_DROPOUT, menos de 1; TEMPERATURE, más de 0; NGRAMS, 6 o "
+             "menos; DTYPE, bfloat16 o float32")
 
 # %% ¿De cero, o desde un modelo guardado? (la primera vez, de cero: puedes saltártelo)
 # RESUME sigue un entrenamiento donde se dejó. BASE empieza uno nuevo, con otro texto, desde lo que
@@ -395,7 +404,7 @@ shape = {
     "square": SQUARE,
     "ngrams": NGRAMS,
     "rows": ROWS,
-    "base": 1000,
+    "base": 1000,                                            # tres cifras por carácter (celda 8)
 }
 config, chars = shape, ""
 if RESUME and BASE:
@@ -415,11 +424,11 @@ if RESUME or BASE:
 # %% 9. Del texto a los números, y de los números a ventanas
 # El vocabulario son los caracteres del texto, ordenados, y el id de uno es su puesto. (Si se parte
 # de un modelo, los suyos conservan su id y los nuevos van detrás.) Caracteres y no palabras: son
-# menos de cien, ninguno falta, y la ortografía se aprende; a cambio, un texto es cinco veces más
-# largo que en palabras. Los GPT grandes usan trozos de palabra (BPE), que están en medio.
-# El 10 % final no se entrena: dirá si el modelo aprende o recita. No hay otra parte, de prueba,
-# como no la hay en las cifras publicadas de nanoGPT; y esta validación, que se miró al elegir las
-# constantes, es por eso algo optimista.
+# menos de cien, con ellos se escribe cualquier palabra, y la ortografía se aprende; a cambio, un
+# texto es cinco veces más largo que en palabras. Los GPT grandes usan trozos de palabra (BPE), que
+# están en medio. El 10 % final no se entrena: dirá si lo aprendido vale para lo que no se ha visto.
+# No se guarda además una parte de prueba; las cifras publicadas de nanoGPT tampoco la tienen. Esta
+# validación se miró al elegir las constantes, y por eso es algo optimista.
 chars += "".join(sorted(set(text) - set(chars)))             # id -> carácter
 V, cut = len(chars), int(0.9 * len(text))
 if V < 2 or cut <= BLOCK_SIZE or len(text) - cut < 2:
@@ -450,30 +459,32 @@ print(f"\n9. {len(ids)} caracteres, {V} distintos; los {cut} primeros, para entr
 
 # Una ventana (window) son T + 1 caracteres seguidos: los T primeros entran, y los T últimos, los
 # mismos corridos un puesto, son lo que hay que predecir. Son T ejemplos en uno, porque la máscara
-# hace que cada puesto prediga con lo que lleva visto. Así empieza la primera:
+# hace que cada puesto prediga con lo que lleva visto. Ya no hay un ejemplo por línea: una ventana
+# puede empezar en un poema y acabar en otro. Así empieza la primera:
 for t in range(1, 4):
     print(f"   tras {text[:t]!r} viene {text[t]!r}")
 
 # Las ventanas se visitan sin repetir. En cada vuelta al texto (epoch), se elige al azar dónde
-# empieza la primera, se corta el texto en ventanas seguidas, y se barajan. Así, en una vuelta, cada
-# carácter se predice una vez; sorteándolas sin más, unos saldrían tres veces y otros ninguna.
-# Todo lo decide SEED y el número del paso: quien siga un entrenamiento ve lo que habría visto. Con
-# varios procesos (rank es el suyo, world cuántos son) cada uno toma sus ventanas.
-size = max(1, (cut - BLOCK_SIZE) // BLOCK_SIZE)              # ventanas en una vuelta
+# empieza la primera, se corta el texto en ventanas seguidas, y se barajan. Así, en una vuelta, casi
+# todo carácter se predice una vez, y ninguno dos; sorteándolas sin más, unos saldrían tres veces y
+# otros ninguna. (En un texto muy corto las ventanas se repiten.) Todo lo deciden SEED y el número
+# del paso: quien siga un entrenamiento ve lo que habría visto. Con varios procesos, cada uno toma
+# las suyas.
+per_epoch = max(1, (cut - BLOCK_SIZE) // BLOCK_SIZE)         # ventanas en una vuelta
 
 def batch(turn):
     """Las ventanas del lote número `turn`: (B, T + 1)."""
-    epoch, place = divmod(turn, max(1, size // BATCH_SIZE))  # vuelta, y lote dentro de ella
+    epoch, place = divmod(turn, max(1, per_epoch // BATCH_SIZE))    # vuelta, y lote dentro de ella
     rng = torch.Generator().manual_seed((SEED * 1_000_003 + epoch) % 2**63)
-    offset = torch.randint(cut - size * BLOCK_SIZE, (1,), generator=rng)
-    order = torch.randperm(size, generator=rng)              # (size,) las ventanas, barajadas
+    offset = torch.randint(cut - per_epoch * BLOCK_SIZE, (1,), generator=rng)
+    order = torch.randperm(per_epoch, generator=rng)         # las ventanas, barajadas
     mine = place * BATCH_SIZE + torch.arange(BATCH_SIZE)     # (B,)
-    start = offset + BLOCK_SIZE * order[mine % size]         # (B,) un texto corto las repite
+    start = offset + BLOCK_SIZE * order[mine % per_epoch]    # (B,) un texto corto las repite
     return train.unfold(0, BLOCK_SIZE + 1, 1)[start.to(DEVICE)]
 
 # %% 10. El bloque y el GPT
 # Un bloque: reunir (atención) y pensar (feed-forward), cada cosa normalizada antes y sumada
-# después. Un GPT: los embeddings, N_LAYER bloques, una norma y una nota para cada carácter.
+# después. Un GPT: los embeddings, N_LAYER bloques, una última LayerNorm y una nota por carácter.
 norm = nn.LayerNorm if LAYER_NORM else nn.Identity
 
 class Block(nn.Module):
@@ -496,9 +507,10 @@ class Block(nn.Module):
         return x
 
 # Los pesos nacen pequeños, para que nadie opine fuerte al empezar (lección 04): en GPT-2 con
-# desviación 0.02, y menos en las capas que escriben en la suma. Aquí, según cuántas entradas n
-# tenga la capa: 0.5 / √n. Los vectores de las letras, que no son una capa con entradas, lo mismo,
-# con su anchura C por n. Las tablas nacen a cero: una fila sin estrenar no dice nada.
+# desviación 0.02, y menos en las capas que escriben en la suma. Aquí, según las entradas n de la
+# capa: 0.5 / √n, la mitad de lo que conserva la señal. Los vectores de las letras no son una capa
+# con entradas: en ellos n es su anchura, C. Las tablas nacen a cero: una fila sin estrenar no dice
+# nada.
 class GPT(nn.Module):
     """De ids (B, T) a las notas (logits) del carácter siguiente en cada puesto: (B, T, V)."""
     def __init__(self):
@@ -509,7 +521,7 @@ class GPT(nn.Module):
         self.dropout = nn.Dropout(DROPOUT)
         self.blocks = nn.Sequential(*[Block(N_EMBD, N_HEAD) for _ in range(N_LAYER)])
         self.norm = norm(N_EMBD)
-        self.head = nn.Linear(N_EMBD, V)
+        self.head = nn.Linear(N_EMBD, V)                     # la salida: no es una cabeza
         for w in self.parameters():
             if w.dim() == 2:
                 nn.init.normal_(w, std=0.5 * w.size(1)**-0.5)
@@ -521,10 +533,10 @@ class GPT(nn.Module):
         """Lo que entra en el primer bloque: (B, T) -> (B, T, C)."""
         x = self.token(ids)                                            # (B, T, C)
         if NGRAMS > 1:
-            rows = self.ngrams(ngram_rows(ids, NGRAMS, ROWS, base)).sum(0)      # (B, T, C)
-            # A ratos se apagan filas enteras, para que los bloques no se fíen de ellas
-            rows = F.dropout1d(rows, NGRAM_DROPOUT, self.training)     # (B, T, C)
-            x = x + rows
+            told = self.ngrams(ngram_rows(ids, NGRAMS, ROWS, base)).sum(0)      # (B, T, C)
+            # Al entrenar, en algunos puestos se apaga todo, para que los bloques no se fíen de más
+            told = F.dropout1d(told, NGRAM_DROPOUT, self.training)     # (B, T, C)
+            x = x + told
         if not ROTARY:
             x = x + self.position.weight[:ids.size(1)]                 # (B, T, C) + (T, C)
         return self.dropout(x)
@@ -534,11 +546,11 @@ class GPT(nn.Module):
         return self.head(self.norm(x))                                 # (B, T, V)
 
 # %% Dónde se entrena (puedes saltártelo)
-# Con varias GPU, cada proceso aprende de ventanas distintas y al dar el paso promedian los
-# gradientes: torchrun --nproc_per_node=2 --local-ranks-filter=0 06_gpt.py. El número de cada
-# proceso es su rango (rank); el primero, el 0, es el que mide y guarda.
+# Con varias GPU se lanzan varios procesos: torchrun --nproc_per_node=2 --local-ranks-filter=0
+# 06_gpt.py. Cada uno (rank es su número, y world, cuántos son) aprende de ventanas distintas, y al
+# dar el paso se promedian los gradientes. El primero, el 0, es el que mide y guarda.
 # En bfloat16 cada número ocupa 16 bits y no 32: los productos van más deprisa donde el aparato sabe
-# hacerlos, con tres cifras de precisión. Los pesos siguen en 32.
+# hacerlos, con dos o tres cifras de precisión. Los pesos siguen en 32.
 DTYPE = DTYPE or ("bfloat16" if DEVICE == "cuda" else "float32")
 rank, world = 0, 1
 if "TORCHELASTIC_RUN_ID" in os.environ:                      # lo pone torchrun
@@ -558,12 +570,13 @@ def nll(net, windows):
     """Sorpresa media de cada carácter de `windows` (B, T + 1) tras los anteriores, en nats."""
     x, y = windows[:, :-1], windows[:, 1:]                   # (B, T) cada una
     short = DTYPE == "bfloat16" and net.training             # al entrenar; al medir, en 32 bits
-    with torch.autocast(x.device.type, torch.bfloat16, enabled=short):          # capas en 16 bits
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=short):          # productos en 16
         logits = net(x)                                                         # (B, T, V)
     return F.cross_entropy(logits.float().flatten(0, 1), y.flatten())
 
-# Para medir un texto entero se corta en ventanas contiguas, y el resto que no llena la última pesa
-# lo que es. De un texto enorme (más de dos millones de caracteres) bastan unas cuantas.
+# Para medir un texto entero se corta en ventanas contiguas. Lo que sobra al final es otra más
+# corta, y cuenta por los caracteres que tiene. De un texto enorme (más de dos millones de
+# caracteres) bastan algunas ventanas, tomadas a distancias iguales.
 @torch.no_grad()
 def evaluate(ids):
     """Pérdida media sobre `ids`, en ventanas contiguas; si son demasiadas, en unas cuantas."""
@@ -576,7 +589,8 @@ def evaluate(ids):
         total += nll(model, ids[None, -1 - left:]).item() * left
     return total / (len(windows) * span + left)
 
-# Recién nacido, el modelo debe dudar entre los V caracteres casi por igual: perder cerca de ln V.
+# Recién nacido, el modelo debe dudar entre los V caracteres casi por igual: perder poco más de ln
+# V. Nueve de cada diez parámetros están en las tablas, y cada puesto sólo usa una fila de cada una.
 newborn = evaluate(val)
 assert not LAYER_NORM or newborn < math.log(V) + 1
 print(f"\n11. {sum(w.numel() for w in model.parameters())} parámetros; pérdida sin entrenar "
@@ -599,13 +613,16 @@ def generate(length):
 # entera. Una matriz, al multiplicar, estira unas direcciones mucho y otras poco: [[2, 1], [1, 2]]
 # convierte (1, 1) en (3, 3), tres veces más largo, y (1, -1) en (1, -1), igual. Esos estirones, 3 y
 # 1, son sus valores singulares. En un gradiente suelen ser muy desiguales: unas pocas direcciones
-# se llevan el paso. Muon los iguala, llevándolos todos hacia 1, y así aprende en todas a la vez.
-# Jordan et al., «Muon: An optimizer for hidden layers in neural networks» (2024).
-# ¿Cómo, sin calcularlos? Si Y estira s, Y Y^T Y estira s³ en las mismas direcciones, y con dos
-# productos más, s⁵. Luego sumar esas tres matrices es aplicar a cada estirón el polinomio
-# p(s) = 3.4445 s - 4.7750 s³ + 2.0315 s⁵, que empuja hacia 1: p(0.1) = 0.34, p(0.34) = 0.99.
+# se llevan el paso. Muon los iguala, más o menos, y así aprende en casi todas a la vez. Jordan et
+# al., «Muon: An optimizer for hidden layers in neural networks» (2024), que da cinco vueltas; aquí,
+# tres. ¿Cómo, sin calcularlos? Si Y estira s, Y Y^T Y estira s³ en las mismas direcciones, y con
+# dos productos más, s⁵. Luego sumar esas tres matrices es aplicar a cada estirón el polinomio
+# p(s) = 3.4445 s - 4.7750 s³ + 2.0315 s⁵. Lo pequeño lo agranda deprisa: p(0.1) = 0.34 y p(0.34) =
+# 0.99. Lo que ya es grande no se queda en 1: p(0.99) = 0.71. Tras tres vueltas, lo que empezó entre
+# 0.02 y 1 está entre 0.68 y 1.20; lo más pequeño ha crecido hasta cuarenta veces. En el código, `a`
+# es Y Y^T, y `b @ y`, los dos últimos sumandos. Abajo, 3 y 1 pasan a 0.68 y 1.04.
 def orthogonal(matrix):
-    """`matrix` (r, c) con los valores singulares llevados hacia 1: 3 vueltas del polinomio."""
+    """`matrix` (r, c) con los valores singulares casi igualados, cerca de 1: 3 vueltas de p."""
     if len(matrix) > matrix.size(1):                         # menos cuentas, tumbada
         return orthogonal(matrix.T).T
     y = matrix / (matrix.norm() + 1e-7)                      # ninguno pasa de 1
@@ -623,8 +640,8 @@ print("    igualada,", torch.linalg.svdvals(orthogonal(stretch)))
 def muon_step(w, mean, rate):
     """Un paso de la matriz `w`; `mean` es la media móvil de sus gradientes. Cambia las dos."""
     mean.lerp_(w.grad, 0.05)                                 # 95 % de lo de antes, 5 % de lo nuevo
-    ahead = w.grad.lerp(mean, 0.95)                          # otra vez: asomarse un paso (Nesterov)
-    tall = max(1, len(w) / w.size(1))**0.5                   # a las matrices altas, un paso mayor
+    ahead = w.grad.lerp(mean, 0.95)                          # mirar un paso adelante (Nesterov)
+    tall = max(1, len(w) / w.size(1))**0.5                   # Jordan: a las altas, más paso
     w.mul_(1 - rate * WEIGHT_DECAY)                          # decaimiento (lección 03)
     w.sub_(rate * tall * orthogonal(ahead))
 
@@ -637,7 +654,7 @@ assert torch.dist(ours, theirs) < 0.03 * theirs.norm()       # la de PyTorch va 
 print("    un paso de Muon nuestro y otro de PyTorch llevan al mismo sitio")
 
 # Muon lleva las matrices de los bloques. Lo demás (los vectores de las letras, las tablas, la capa
-# de salida, las ganancias y los sesgos) es de AdamW.
+# de salida, las ganancias y los sesgos) es de AdamW. A todos les toca el decaimiento.
 with_muon, with_adam = [], []
 for name, w in model.named_parameters():
     if MUON and name.startswith("blocks") and w.dim() == 2:
@@ -684,16 +701,16 @@ try:
         newborn = evaluate(val)
         print(f"\n    lo que «{BASE}» ya sabe de este texto: val {newborn:.4f}")
     if RESUME:
-        training = origin["training"]
-        if training["text"] != fingerprint or len(training["means"]) != len(means):
+        latest = origin["training"]
+        if latest["text"] != fingerprint or len(latest["means"]) != len(means):
             sys.exit(f"error: «{RESUME}» aprendió de otro texto, o sin Muon si ahora lo hay (o al "
                      "revés): dale lo suyo, o parte de él con --base")
-        before = training["recipe"]
+        before = latest["recipe"]
         changes = [f"{name} era {before[name]}" for name in recipe if before[name] != recipe[name]]
-        model.load_state_dict(training["weights"])
-        optimizer.load_state_dict(optimizer.state_dict() | {"state": training["optimizer"]})
-        means = [mean.to(DEVICE) for mean in training["means"]]
-        best, done, seconds = origin, training["step"], training["seconds"]
+        model.load_state_dict(latest["weights"])
+        optimizer.load_state_dict(optimizer.state_dict() | {"state": latest["optimizer"]})
+        means = [mean.to(DEVICE) for mean in latest["means"]]
+        best, done, seconds = origin, latest["step"], latest["seconds"]
         print(f"\n    «{RESUME}» llegó al paso {done};", ", ".join(changes) or "todo sigue igual")
 except Exception:                                            # un fichero roto falla de mil maneras
     sys.exit(f"error: «{RESUME or BASE}» está dañado, o no guarda lo que hace falta para seguir: "
@@ -707,10 +724,10 @@ if RESUME and not rank:
 # más (sobreajuste, overfitting): prueba --dropout 0.2, menos STEPS o, mejor, más texto. De eso a
 # recitar pasajes enteros hay un trecho: la celda 14 mira cuánto copia.
 # Una novedad: antes de dar el paso, si el gradiente entero, puesto en fila como un solo vector, es
-# más largo que GRAD_CLIP, se encoge hasta medir eso (clipping), sin cambiar hacia dónde apunta. Un
-# lote raro no puede así echar a perder lo aprendido: Pascanu et al., «On the difficulty of training
-# recurrent neural networks» (2013).
-# Y el azar se siembra en cada paso con su número: es lo que hace que seguir sea exacto.
+# más largo que GRAD_CLIP, se encoge hasta medir eso (clipping), sin cambiar hacia dónde apunta. Así
+# un lote raro pesa menos en las medias con que AdamW y Muon dan los pasos siguientes: Pascanu et
+# al., «On the difficulty of training recurrent neural networks» (2013).
+# Y el azar se siembra en cada paso con su número: sin eso, seguir no sería exacto.
 signal.signal(signal.SIGINT, signal.default_int_handler)     # Ctrl-C: para, y escribe tu muestra
 chunk = BATCH_SIZE * world * BLOCK_SIZE                          # caracteres de un paso
 print(f"\n13. quedan {max(0, STEPS - done)} pasos de {chunk} caracteres en «{DEVICE}», {DTYPE}")
@@ -738,9 +755,9 @@ try:
             sys.exit(f"error: la pérdida dejó de ser finita hacia el paso {step}: baja MUON o "
                      "LEARNING_RATE")
         seconds += time.perf_counter() - tick
-        speed, left = chunk * step / seconds, (STEPS - step) * seconds / step
+        speed, remaining = chunk * step / seconds, (STEPS - step) * seconds / step
         live(f"{step}/{STEPS}   pérdida {loss.item():.3f}   {speed:.0f} caracteres/s   "
-             f"faltan {left:.0f} s")
+             f"faltan {remaining:.0f} s")
         if due and not rank:
             done = step
             now = {
@@ -751,7 +768,7 @@ try:
             }
             if now["val_loss"] < best["val_loss"]:
                 best = now
-            training = {
+            latest = {
                 "step": step,
                 "seconds": seconds,
                 "recipe": recipe,
@@ -766,7 +783,7 @@ try:
                 "config": config,
                 "chars": chars,
                 "data": Path(DATA).name,
-                "training": training,
+                "training": latest,
             }
             save(best | checkpoint, OUT)
             live("")
@@ -812,41 +829,43 @@ def counting(x, y, size):
 
 # %% 14. ¿Qué ha aprendido?
 # La pérdida dice poco sola: hay que compararla con la de contar, que no entiende nada. Y hay que
-# leer lo que escribe: cuántas de sus palabras existen, y si lo que copia es corto (aprende) o largo
-# (recita). Un nat por carácter es dudar, de media, entre e = 2.7 caracteres; la duda que da una
-# pérdida, e^pérdida, se llama perplejidad (perplexity); en bits, la pérdida se divide por ln 2.
-reach, most = min(6, cut - 1), 2_000_000                     # de un texto enorme, lo de alrededor
-rows = ids[max(0, cut - most):cut + most].cpu().unfold(0, reach + 1, 1)         # (N, reach + 1)
-by_context = counting(rows[:, :-1], rows[:, -1], min(cut, most) - reach).mean(1)
+# leer lo que escribe: cuántas de sus palabras están en el texto, y si lo que copia es corto
+# (aprende) o largo (recita). Un nat por carácter es dudar, de media, entre e = 2.7 caracteres; la
+# duda que da una pérdida, e^pérdida, es la perplejidad (lección 02).
+reach, most = min(6, cut - 1), 2_000_000                     # de uno enorme, lo que rodea al corte
+near = ids[max(0, cut - most):cut + most].cpu().unfold(0, reach + 1, 1)         # (N, reach + 1)
+by_context = counting(near[:, :-1], near[:, -1], min(cut, most) - reach).mean(1)
 loss = min(best["val_loss"], newborn)                        # el de sin entrenar, con STEPS = 0
 print(f"\n14. en validación, {loss:.3f} nats por carácter; contar da {by_context.min():.3f}, con "
       f"{by_context.argmin()} de contexto\n")
 written = generate(LENGTH)
-print("    " + written.strip().replace("\n", "\n    "))
+print("    " + written.replace("\n", "\n    "))
 words = re.findall(r"\w+", written.lower())
 vocabulary = set(re.findall(r"\w+", text.lower()))
-source, start, longest = text[max(0, cut - most):cut], 0, ""
+source, begin, longest = text[max(0, cut - most):cut], 0, ""
 for end in range(1, len(written) + 1):
-    while written[start:end] not in source:                  # si no está, tampoco uno más largo
-        start += 1
-    longest = max(longest, written[start:end], key=len)
-exist = [word for word in words if word in vocabulary]
-print(f"\n    de sus {len(words)} palabras existen {len(exist)}; lo más largo que copia es {longest!r}")
-# Es un GPT como los grandes, con sus mismas piezas. De ChatGPT lo separan el tamaño (miles de
-# millones de parámetros, billones de caracteres) y lo que viene después: afinarlo con ejemplos de
-# conversación y con lo que la gente prefiere.
+    while written[begin:end] not in source:                  # si no está, tampoco uno más largo
+        begin += 1
+    longest = max(longest, written[begin:end], key=len)
+exist = sum(word in vocabulary for word in words)
+print(f"\n    de sus {len(words)} palabras, {exist} están en el texto; lo más largo que copia es "
+      f"{longest!r}")
+# Es un GPT como los grandes: sus bloques llevan las mismas piezas; las tablas, no. De ChatGPT lo
+# separan el tamaño (miles de millones de parámetros, billones de caracteres) y lo que viene
+# después: afinarlo con ejemplos de conversación y con lo que la gente prefiere.
 
 # %% 15. ¿Dónde mira?
 # Si los valores son la matriz identidad (el del puesto s es todo ceros y un 1 en s), la media
 # ponderada de los valores son los propios pesos: la atención se retrata. ¿A cuántos caracteres
-# atrás mira cada cabeza, de media? Unas miran cerca y otras lejos, y alguna busca un carácter, como
-# el espacio, esté donde esté. Mirar a todos por igual daría un cuarto de la longitud.
-verse = text[cut:cut + min(30, BLOCK_SIZE)]
-length, maps = len(verse), []
+# atrás mira cada cabeza, de media? Unas miran cerca y otras lejos. Si alguna busca un carácter, se
+# ve en la figura (--plot). Mirando a todos por igual, el puesto t mira t / 2 atrás: de media, un
+# cuarto de la longitud.
+piece = text[cut:cut + min(30, BLOCK_SIZE)]
+length, maps = len(piece), []
 back = torch.arange(length)[:, None] - torch.arange(length)  # (T, T) caracteres atrás
-print(f"\n15. en {verse!r}, a cuántos caracteres atrás mira cada cabeza:")
+print(f"\n15. en {piece!r}, a cuántos caracteres atrás mira cada cabeza:")
 with torch.no_grad():
-    x = model.eval().embed(encode(verse)[None].to(DEVICE))               # (1, T, C)
+    x = model.eval().embed(encode(piece)[None].to(DEVICE))               # (1, T, C)
     for number, block in enumerate(model.blocks, 1):
         q, k, _ = block.attention.split(block.norm_1(x))                        # (1, H, T, d)
         looks = attention(q, k, torch.eye(length, device=DEVICE))[0].cpu()      # (H, T, T)
@@ -857,8 +876,8 @@ with torch.no_grad():
 if PLOT and maps:                                            # una fila por bloque
     plt.figure(figsize=(3 * N_HEAD, 3 * N_LAYER))
     plt.imshow(torch.cat(maps), cmap="cividis")
-    plt.xticks(range(N_HEAD * length), verse * N_HEAD, fontsize=5)
-    plt.yticks(range(N_LAYER * length), verse * N_LAYER, fontsize=5)
+    plt.xticks(range(N_HEAD * length), piece * N_HEAD, fontsize=5)
+    plt.yticks(range(N_LAYER * length), piece * N_LAYER, fontsize=5)
     plt.savefig(Path(PLOT) / "atencion.png", dpi=150, bbox_inches="tight")
 if done:
     print(f"resultado train={best['train_loss']:.4f} val={best['val_loss']:.4f} test=- "

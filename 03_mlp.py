@@ -50,12 +50,12 @@ if Path(sys.argv[0]).resolve() == file:                      # python o %run; pe
                                       formatter_class=argparse.RawDescriptionHelpFormatter)
     cell = file.read_text("utf-8").split("# %%")[1]
     for name, note in re.findall(r"^([A-Z_]+) = .*?  # (.+)$", cell, re.M):
-        value, note = globals()[name], note.replace("%", "%%")
+        value, note = globals()[name], note.replace("%", "%%") + " [%(default)s]"
         kind = {"type": type(value)}
         if isinstance(value, bool):
             kind = {"action": argparse.BooleanOptionalAction}                   # --x y --no-x
-        options.add_argument(f"--{name.lower()}", default=value, help=f"{note} [{value}]", **kind)
-    globals().update({k.upper(): v for k, v in vars(options.parse_args()).items()})
+        options.add_argument(f"--{name.lower()}", dest=name, default=value, help=note, **kind)
+    globals().update(vars(options.parse_args()))
 
 # %% Bibliotecas, tras las opciones porque tardan un segundo en llegar
 import torch
@@ -88,14 +88,17 @@ if min(BATCH_SIZE, BLOCK_SIZE, N_EMBD, N_HIDDEN, EVAL_INTERVAL) < 1:
     sys.exit("error: BATCH_SIZE, BLOCK_SIZE, N_EMBD, N_HIDDEN y EVAL_INTERVAL deben ser 1 o más")
 
 # %% 1. De notas a sorpresa
-# La red dará una nota (logit) a cada carácter. El softmax las hace probabilidades: exponenciar y
-# dividir por la suma. La pérdida es la sorpresa, -log p, del carácter que salió: la entropía
-# cruzada (lección 02). Escrito así, el ordenador tropieza dos veces. Con una nota de 100, e^100 no
-# cabe en 32 bits: sale inf, e inf / inf no es un número (nan). Y con una de -200, e^-200 se queda
-# en 0, y -log 0 es inf.
-# El remedio es una cuenta de papel: -log(e^z_y / Σ e^z) = log(Σ e^z) - z_y. Y si de todas las notas
-# se saca la mayor, m, queda m + log(Σ e^(z - m)) - z_y: ahora ningún exponente es positivo, y uno
-# vale 0, así que la suma está entre 1 y V. Se llama log-sum-exp, y así lo hace F.cross_entropy.
+# La red dará una nota (logit) a cada carácter. El softmax las hace probabilidades: toma la
+# exponencial de cada nota y la divide por la suma de todas. La pérdida es la sorpresa, -log p, del
+# carácter que salió: la entropía cruzada (lección 02). Si se calcula así, tal cual, el ordenador
+# tropieza dos veces. Con una nota de 100, e^100, que tiene 44 cifras, no cabe en un número de 32
+# bits: sale inf, e inf / inf no es un número (nan). Y con una de -200, e^-200 se queda en 0, y su
+# -log es inf.
+# El remedio es una cuenta de papel. Sea z la lista de notas, y z_y la del carácter que salió. El
+# logaritmo de un cociente es una resta: -log(e^z_y / Σ e^z) = log(Σ e^z) - z_y. Y si m es la mayor
+# de las notas, e^z = e^m · e^(z - m): la e^m sale de la suma, su logaritmo es m, y queda
+# m + log(Σ e^(z - m)) - z_y. Ahora ningún exponente es positivo, y uno vale 0, así que la suma está
+# entre 1 y V, el número de caracteres. Se llama log-sum-exp, y así lo hace F.cross_entropy.
 print("1. tres notas; salió la segunda   tal cual   sin desbordarse")
 for three in ([2.0, 1.0, -1.0],
               [102.0, 101.0, 99.0],
@@ -144,6 +147,8 @@ def live(line):
 # de cada línea `size` fronteras y corta el texto en ventanas de size + 1 caracteres seguidos
 # (unfold): el último es el que se predice, y los demás, su contexto. Sobran las ventanas que acaban
 # en dos fronteras seguidas, porque en ellas no hay nada que predecir.
+# A la derecha de muchas líneas va la forma del tensor: N ejemplos en todo el texto, B en un lote, T
+# caracteres de contexto, V notas.
 def windows(lines, size):
     """Cada carácter de `lines` con los `size` que lo preceden en su línea: (N, size), (N,).
 
@@ -213,7 +218,8 @@ print(f"\n3. los vectores de {len(x)} contextos: {tuple(e.shape)}")
 # en su gradiente. La pérdida no llegará a 0. Al empezar línea el contexto es siempre el mismo, todo
 # frontera, y lo siguen varias letras: si de cuatro veces son dos «T», una «S» y una «C», lo mejor
 # es decir 1/2, 1/4 y 1/4. Lo que se pierde así es un suelo (floor), la entropía de la letra
-# conocido el contexto (lección 02), y se calcula contando: cada ejemplo se compara con todos.
+# conocido el contexto (lección 02), y se calcula contando: cada ejemplo se compara con todos. El
+# None de x[:, None] añade una dimensión, y así cada fila de x se enfrenta a todas las demás.
 same_context = (x[:, None] == x).all(2)                      # (B, B)
 same_pair = same_context & (y[:, None] == y)                 # (B, B) y la misma letra después
 best_p = same_pair.sum(1) / same_context.sum(1)              # (B,) la del recuento
@@ -235,9 +241,13 @@ print(f"\n4. la pérdida, {history[0]:.4f} "
 # %% 5. Mini-lotes: un gradiente tosco y barato
 # El gradiente exacto pide mirar todos los ejemplos para dar un solo paso. El de B ejemplos al azar
 # (un mini-lote, mini-batch) acierta de promedio, y su error es el de un ejemplo dividido por la
-# raíz de B. Con un lote cuatro veces mayor, el error es la mitad y el trabajo, el cuádruple: por
-# eso suele convenir dar muchos pasos toscos y no unos pocos exactos. En la tabla, mira la última
-# columna: el error, multiplicado por la raíz del lote, casi no cambia.
+# raíz de B. Ocurre con toda media: al sumar B números al azar, cada uno por su cuenta, se suman sus
+# varianzas, y la desviación, que es la raíz, crece como √B; al dividir la suma por B, queda 1 / √B.
+# Con un lote cuatro veces mayor, el error es la mitad y el trabajo, el cuádruple: por eso suele
+# convenir dar muchos pasos toscos y no unos pocos exactos.
+# En la tabla, el error relativo es lo que dista de ordinario el gradiente de un lote del exacto,
+# comparado con lo largo que es el exacto: con 1, el error es tan grande como lo que se busca. Mira
+# la última columna: el error, multiplicado por la raíz del lote, casi no cambia.
 def gradient(w, x, y):
     """El gradiente de la pérdida en (x, y) respecto de todos los pesos, en fila: (P,)."""
     loss = F.cross_entropy(logits(w, x), y)
@@ -263,14 +273,18 @@ for size in (1, 8, 32, 128, 512):
 # un lote a otro cambia. Adam (Kingma y Ba, 2015, algoritmo 1) lleva de cada peso dos medias que
 # olvidan despacio: m, la de su gradiente, y v, la del cuadrado de su gradiente. Y cada peso se
 # mueve tasa · m / √v. Si el gradiente es siempre 5, m es 5 y √v es 5: el paso es la tasa entera. Si
-# es siempre 0.005, también. Si es 5 y -5 por turnos, m es casi 0, y el peso apenas se mueve. No
-# importa si el gradiente es grande, sino si se repite. (El 1e-8 sólo evita dividir por 0.)
-# Las medias nacen en 0. En el paso t sólo llevan una parte, 1 - beta**t, de lo que les toca, y se
-# divide por ella.
-# La W de AdamW es el decaimiento: cada peso encoge además un poco, aparte, diga lo que diga su
-# gradiente. En la lección 02 era un término más del gradiente; aquí quedaría dividido por √v, y
-# cada peso encogería según lo que le llega (Loshchilov y Hutter, «Decoupled Weight Decay
-# Regularization», 2019). En la tabla, los tres pesos parten de 0.
+# es siempre 0.005, también. Si es 5 y -5 por turnos, m se acerca a 0 y √v sigue en 5: tras los
+# primeros pasos, el peso apenas se mueve. Importa menos que el gradiente sea grande que el que se
+# repita. (El 1e-8 sólo evita dividir por 0.)
+# Las medias nacen en 0, y tardan en llegar: si el gradiente es siempre 5, tras un paso m es
+# 0.1 · 5 = 0.5, y tras dos, 0.9 · 0.5 + 0.1 · 5 = 0.95. En el paso t llevan sólo una parte de lo
+# que les toca, 1 - beta**t (aquí 0.1, y luego 1 - 0.9² = 0.19), y se divide por ella.
+# La W de AdamW es el decaimiento (weight decay): cada peso encoge además un poco, aparte, diga lo
+# que diga su gradiente. En la lección 02 era un término más del gradiente; aquí quedaría dividido
+# por √v, y cada peso encogería según lo que le llega (Loshchilov y Hutter, «Decoupled Weight Decay
+# Regularization», 2019). En la tabla, los tres pesos parten de 0. Mira que los dos primeros se
+# mueven igual, una décima por paso, aunque un gradiente sea mil veces el otro. (Si alguna vez falta
+# una milésima, se la ha llevado el decaimiento.)
 BETA1, BETA2 = 0.9, 0.99                                     # lo que m y v guardan de cada paso
 
 def adamw(weight, g, mean, square, t, rate):
@@ -300,12 +314,13 @@ for t in range(1, 7):
     print(f"   tras el paso {t}, el peso", *places)
 
 # %% 7. La tasa de aprendizaje se busca
-# Con una tasa corta nada se mueve; con una larga, cada paso se pasa de largo. Para ver dónde está
-# lo bueno basta un ensayo en que la tasa crece a cada paso, siempre multiplicada por lo mismo, de
-# 0.0001 a 1: la pérdida baja, se queda en un valle y después sube. La idea es de Smith, «Cyclical
-# Learning Rates for Training Neural Networks» (2017), que la sube en línea recta. La regla de aquí:
-# el valle son las tasas cuya pérdida no pasa de la menor en más de un 2 %, y se toma su media
-# geométrica, la que queda en el centro cuando se cuenta por multiplicaciones.
+# Con una tasa pequeña apenas se avanza; con una grande, cada paso se pasa de largo. Para ver dónde
+# está lo bueno basta un ensayo en que la tasa crece a cada paso, siempre multiplicada por lo mismo,
+# de 0.0001 a 1: la pérdida baja, se queda en un valle y después sube. La idea es de Smith,
+# «Cyclical Learning Rates for Training Neural Networks» (2017), que la sube en línea recta. La
+# regla de aquí: el valle son las tasas cuya pérdida no pasa de la menor en más de un 2 %, y se toma
+# su media geométrica, la que queda en el centro cuando se cuenta por multiplicaciones: la de 0.01 y
+# 1 es 0.1. En lo que se imprime, cada barra es lo que la pérdida pasa de la menor.
 def trial(n_embd, n_hidden, x, y, rates):
     """Una red nueva, entrenada un paso por tasa: sus pesos, y la pérdida de cada lote."""
     torch.manual_seed(SEED)
@@ -346,7 +361,8 @@ if STEPS:
 # La tasa no tiene por qué ser la misma siempre. Si es fija, al final los pesos siguen temblando con
 # cada lote, sin acabar de bajar. Por eso se enfría (decay): se baja en línea recta hasta cero. Para
 # compararlo hacen falta ensayos breves, de 400 pasos, y medir la red en todo un texto, por trozos
-# para que quepa en la memoria.
+# para que quepa en la memoria. En la tabla, compara las dos filas; la distancia es lo que la
+# pérdida de validar pasa de la de entrenar, y se usa en la celda que sigue.
 @torch.no_grad()
 def nats(w, x, y):
     """Lo que la red se sorprende de cada carácter `y` (N,) tras su contexto: (N,), en nats."""
@@ -503,20 +519,22 @@ print(f"   en contextos nuevos, la red {net[unseen].mean():.4f}; "
 # contra 2.1615.) Pero contar con 7 caracteres pierde 1.6384: quien cuenta mira más lejos casi
 # gratis. La tabla sabe más de lo visto, y la red, de lo nuevo: por eso las dos a medias pierden
 # menos que cualquiera de ellas, 1.6026. Las lecciones que siguen harán redes que miren más lejos, y
-# la 06, una que lleva tablas dentro. La prueba son las mismas líneas que en la lección 02. La red
-# pierde en ellas 0.02 más que en la validación, pero no por haber elegido con ésta cuándo parar: la
-# tabla de 3 caracteres, que de ella sólo sacó cuatro λ, pierde 0.03 más. Son líneas algo más
-# difíciles. En la prueba, la red 1.8045; contar, 1.8164 con 3 caracteres y 1.6741 con 7 (lo dice la
-# lección 02 con --block_size 3 y 7).
+# la 06, una que lleva tablas dentro.
+# La prueba son las mismas líneas que en la lección 02. La red pierde en ellas 0.02 más que en la
+# validación, pero no por haber elegido con ésta cuándo parar: la tabla de 3 caracteres, que de la
+# validación sólo sacó cuatro números (los share), pierde 0.03 más. Son líneas algo más difíciles.
+# En la prueba, la red 1.8045; contar, 1.8164 con 3 caracteres y 1.6741 con 7 (lo dice la lección 02
+# con --block_size 3 y 7).
 test_loss = evaluate(w, *windows(test, BLOCK_SIZE))
 
 # %% 11. El mapa de las letras
 # Nadie ha dicho a la red qué es una vocal. ¿Las ha puesto juntas? Lo que dice si dos vectores miran
 # hacia el mismo lado es el coseno de su ángulo: 1 si coinciden, 0 en ángulo recto y -1 si son
-# opuestos. Antes se resta a todos el vector medio, porque lo que todas las letras comparten no
-# distingue a ninguna. Mira quiénes son las vecinas de la «a», la «e» y la «o». Con tantos números
-# por letra dos vocales aún pueden mirar a lados distintos. Un mapa en el plano pide otra red, con
-# vectores de dos números: es la figura.
+# opuestos. Si los dos miden 1, es su producto escalar: por eso antes se da a todos longitud 1.
+# También se les resta el vector medio, porque lo que todas las letras comparten no distingue a
+# ninguna. Mira quiénes son las vecinas de la «a», la «e» y la «o». Con tantos números por letra dos
+# vocales aún pueden mirar a lados distintos. Un mapa en el plano pide otra red, con vectores de dos
+# números: es la figura.
 letters = sorted(chars.replace("\n", ""), key="".join(train).count, reverse=True)[:30]
 e = w["C"].detach()[encode(letters)]                         # (L, n_embd)
 e = F.normalize(e - e.mean(0))                               # todos de longitud 1

@@ -53,12 +53,12 @@ if Path(sys.argv[0]).resolve() == file:                      # python o %run; pe
                                       formatter_class=argparse.RawDescriptionHelpFormatter)
     cell = file.read_text("utf-8").split("# %%")[1]
     for name, note in re.findall(r"^([A-Z_]+) = .*?  # (.+)$", cell, re.M):
-        value, note = globals()[name], note.replace("%", "%%")
+        value, note = globals()[name], note.replace("%", "%%") + " [%(default)s]"
         kind = {"type": type(value)}
         if isinstance(value, bool):
             kind = {"action": argparse.BooleanOptionalAction}                   # --x y --no-x
-        options.add_argument(f"--{name.lower()}", default=value, help=f"{note} [{value}]", **kind)
-    globals().update({k.upper(): v for k, v in vars(options.parse_args()).items()})
+        options.add_argument(f"--{name.lower()}", dest=name, default=value, help=note, **kind)
+    globals().update(vars(options.parse_args()))
 
 # %% Bibliotecas, tras las opciones porque tardan un segundo en llegar
 import torch
@@ -95,12 +95,13 @@ if min(BATCH_SIZE - 1, BLOCK_SIZE, N_EMBD, N_HIDDEN, N_LAYER, EVAL_INTERVAL) < 1
 # %% 1. Lo que cuesta apostar sin saber
 # Una red da una nota (logit) a cada letra posible, y softmax convierte las notas en probabilidades:
 # la exponencial de cada nota, dividida entre la suma de todas las exponenciales. La pérdida
-# (lección 02) es -ln de la probabilidad que recibió la letra que sale de verdad.
+# (lección 02) es -ln de la probabilidad que recibió la letra que sale de verdad (ln, el logaritmo
+# natural, es el log de las lecciones 02 y 03).
 # Pruébalo con cuatro letras. Si las cuatro notas son iguales, cada letra recibe 1/4, y salga la que
 # salga la pérdida es -ln 1/4 = ln 4 = 1.39. Si una nota es mayor, esa letra paga menos cuando sale,
 # y las otras tres pagan más. En la tabla, cada fila es una apuesta. Mira la última columna, que es
-# la media de las cuatro pérdidas: quien aún no sabe qué letra va a salir paga esa media, y la menor
-# es la de repartir por igual. Mientras no se sabe nada, lo barato es no apostar.
+# la media de las cuatro pérdidas: es lo que paga, de media, quien aún no sabe qué letra va a salir,
+# y la menor es la de repartir por igual. Mientras no se sabe nada, lo barato es no apostar.
 print(f"1. ln 4 = {math.log(4):.2f}\n"
       "   notas                      pérdida si sale cada letra   media")
 for bet in [
@@ -150,12 +151,15 @@ def live(line):
 # desdecirse. Lo vemos en la red de la lección 03. Cada carácter es una fila de una tabla (su
 # embedding, C); las filas de los BLOCK_SIZE caracteres del contexto se ponen una tras otra; de ahí
 # salen 200 neuronas ocultas con su tanh, y de ellas las V notas.
-# De PyTorch tomamos el marco. nn.Module lleva la cuenta de los tensores que aprenden: parameters()
-# los da todos, y state_dict(), con sus nombres. nn.Embedding(V, E) es la tabla C, nn.Flatten pone
-# en fila las filas del contexto, y nn.Sequential es una lista de capas que se aplican una tras
-# otra. La capa lineal es nuestra: multiplica por una matriz de números al azar, de desviación 1 /
-# √fan_in si le entran fan_in números. `gain` y `last` agrandan o encogen los pesos con que nacen
-# las capas ocultas y la última: las celdas que siguen tratan de ellos. Y BatchNorm1d es la celda 4.
+# De PyTorch tomamos el armazón. nn.Module lleva la cuenta de los tensores que aprenden:
+# parameters() los da todos, y state_dict(), con sus nombres. nn.Embedding(V, E) es la tabla C,
+# nn.Flatten pone en fila las filas del contexto, y nn.Sequential es una lista de capas que se
+# aplican una tras otra.
+# La capa lineal es nuestra: multiplica por una matriz de números al azar, de media 0 y desviación
+# típica 1 / √fan_in si le entran fan_in números; la celda 3 dice por qué. `gain` y `last` agrandan
+# o encogen los pesos con que nacen las capas ocultas y la última: las celdas que siguen tratan de
+# ellos. La capa BatchNorm1d se escribe en la celda 4; hasta entonces se pide sin ella (norm=False).
+# A la derecha, las formas: B ejemplos, T caracteres de contexto, H neuronas, V notas.
 def windows(lines, size):
     """Cada carácter de `lines` con los `size` que lo preceden en su línea: (N, size), (N,).
 
@@ -222,16 +226,18 @@ assert abs(born - math.log(V)) < 0.1                         # la que nace casi 
 
 
 # %% 3. La escala de los pesos: saturar, apagarse, estallar
-# Ahora la capa oculta. La derivada de t = tanh(x) es 1 - t². En x = 0 vale 1; con t = 0.97, sólo
-# 1 - 0.94 = 0.06. Donde |t| roza 1 se dice que la neurona satura: por mucho que cambie x, ella
-# apenas cambia, y al volver por ahí el gradiente se multiplica por casi nada. Una neurona que
-# satura con todos los ejemplos del texto está muerta (dead): lo que hay debajo de ella no puede
-# corregirla. En la tabla, tres ganancias de la capa oculta. Mira las dos columnas de muertas: son
-# las neuronas saturadas en todos los ejemplos de un lote de 32, y en todos los de uno de 3200. Con
-# pesos grandes, en el lote pequeño hay unas cuantas que parecen muertas; en el grande no suele
-# quedar ninguna (en seis semillas de seis, 0): bastaba con mirar más ejemplos. Lo que sí es cierto
-# es que casi siempre están en un extremo, y que 1 - t², de media, es pequeñísimo. De dónde sale
-# 5/3, la única ganancia de las tres con que la mayor parte de la tanh no satura, se dice enseguida.
+# Ahora la capa oculta. La derivada de t = tanh(x) es 1 - t² (lección 01). En x = 0 vale 1; con
+# t = 0.97, sólo 1 - 0.94 = 0.06. Donde |t| roza 1 se dice que la neurona satura (aquí, si pasa de
+# 0.97): por mucho que cambie x, ella apenas cambia, y al volver por ahí el gradiente se multiplica
+# por casi nada. De una neurona que satura con todos los ejemplos del texto se dice que está muerta
+# (dead): lo que hay debajo de ella casi no puede corregirla.
+# En la tabla, tres valores de gain, que multiplica los pesos de la capa oculta. Mira las dos
+# columnas de muertas: son las neuronas saturadas en todos los ejemplos de un lote de 32, y en todos
+# los de uno de 3200. Con pesos muy grandes, en el lote pequeño hay unas cuantas que parecen
+# muertas; en el grande no suele quedar ninguna (en seis semillas de seis, 0): bastaba con mirar más
+# ejemplos. Lo que sí es cierto es que casi siempre están en un extremo, y que 1 - t², de media, es
+# pequeñísimo. De dónde sale 5/3, el único de los tres con que la mayor parte de la tanh no satura,
+# se dice enseguida.
 def same(ours, theirs, tol=1e-4):
     """Exige que dos números o tensores, o dos listas de ellos, sean iguales salvo `tol`."""
     torch.testing.assert_close(ours, theirs, rtol=tol, atol=tol)
@@ -251,19 +257,22 @@ for gain in 5 / 3, 5, 25:
 # los cuadrados de lo que entra; y las varianzas de sumandos independientes se suman. Luego la
 # salida tiene varianza fan_in · Var(w) · E[x²]. Con 100 entradas y pesos de desviación 0.1, es
 # 100 · 0.01 · E[x²] = E[x²]: sale tan grande como entró. En general, con Var(w) = gain² / fan_in,
-# la capa multiplica por gain el tamaño de la señal. A ese factor se le llama ganancia (gain).
-# Con ganancia 1 una capa lineal conserva la señal; con 3, ocho capas la multiplican por 3⁸ = 6561.
-# Lo que viene detrás de la capa también cuenta. La ReLU borra los negativos, que son la mitad de la
-# media de los cuadrados, y para compensarla hace falta √2 (He et al., «Delving Deep into
-# Rectifiers», 2015, ecuación 10). La tanh encoge, y con 5/3, el valor que usa PyTorch, se sostiene.
+# la capa multiplica por gain el tamaño de la señal. A ese factor se le llama ganancia (gain). Con
+# ganancia 1 una capa lineal conserva la señal; con 3, ocho capas la multiplican por 3⁸ = 6561.
+# Lo que viene detrás de la capa también cuenta. La ReLU (lección 01) borra los negativos. Si lo que
+# entra es tan a menudo negativo como positivo, borra la mitad de la media de los cuadrados; para
+# reponerla, los cuadrados han de ser el doble, y los pesos, √2 veces mayores (He et al., «Delving
+# Deep into Rectifiers», 2015, ecuación 10). La tanh encoge, y con 5/3, el valor que usa PyTorch, la
+# señal se sostiene.
 # El gradiente hace el camino de vuelta por los mismos pesos. Para medirlo se pide a autograd el de
 # la entrada, y como la salida no es un número sino una tabla, hay que decirle qué gradiente le
 # llega a ella: es el tercer argumento de autograd.grad. Aquí le llega ruido de tamaño 1.
-# El tamaño es el rms: la raíz de la media de los cuadrados. Compara en la tabla las tres filas de
-# tanh. Con ganancia 1 la señal se apaga, y el gradiente también. Con 3 la tanh satura y 1 - t² es
-# pequeño; pero los pesos por los que el gradiente vuelve son el triple de grandes, y ganan: el
-# gradiente no se apaga, crece. Saturar no es por fuerza quedarse sin gradiente. Es peor repartido:
-# llega por las pocas neuronas que en ese ejemplo no estaban en un extremo, y por ellas, muy grande.
+# El tamaño es el rms (root mean square): la raíz de la media de los cuadrados. Compara en la tabla
+# las tres filas de tanh. Con ganancia 1 la señal se apaga, y el gradiente también. Con 3 la tanh
+# satura y 1 - t² es pequeño; pero los pesos por los que el gradiente vuelve son el triple de
+# grandes, y ganan: el gradiente no se apaga, crece. Saturar no es por fuerza quedarse sin
+# gradiente. Es que llega peor repartido: por las pocas neuronas que en ese ejemplo no estaban en un
+# extremo, y por ellas, muy grande.
 def rms(t):
     """Raíz de la media de los cuadrados."""
     return t.square().mean().sqrt()
@@ -294,10 +303,11 @@ for name, bend, gain in [
     print(f"   {name:6s} gain {gain:<5.3g}{row}{sizes[8]:16.3g}")
 # A la ida cada neurona suma fan_in términos; a la vuelta, cada entrada recoge lo que le devuelven
 # las fan_out neuronas a las que fue. Para conservar la señal conviene Var(w) = 1 / fan_in, y para
-# conservar el gradiente, 1 / fan_out. Si no son iguales no hay varianza que sirva a los dos, y
-# Xavier pone en el divisor su media: 1 / ((fan_in + fan_out) / 2) = 2 / (fan_in + fan_out) (Glorot
-# y Bengio, «Understanding the Difficulty of Training Deep Feedforward Neural Networks», 2010,
-# ecuación 12). Con 200 entradas y 300 salidas, 2 / 500.
+# conservar el gradiente, 1 / fan_out. Si no son iguales no hay varianza que sirva a los dos. La
+# inicialización de Xavier, que así se llama por el nombre de pila de Glorot, pone en el divisor su
+# media: 1 / ((fan_in + fan_out) / 2) = 2 / (fan_in + fan_out) (Glorot y Bengio, «Understanding the
+# Difficulty of Training Deep Feedforward Neural Networks», 2010, ecuación 12). Con 200 entradas y
+# 300 salidas, 2 / 500.
 
 # %% 4. BatchNorm
 # Elegir la ganancia es delicado, y al entrenar los pesos cambian y la ganancia con ellos. Ioffe y
@@ -315,11 +325,12 @@ for name, bend, gain in [
 # anotadas mientras se entrenaba (algoritmo 2): son medias móviles, que con cada lote se acercan un
 # décimo (momentum) a lo que el lote midió. Eso hace a.lerp_(b, 0.1): a pasa a ser a + 0.1 (b - a).
 # La varianza se anota multiplicada por n / (n - 1). La de n números se mide desde su propia media,
-# que siempre les queda más cerca que la verdadera, y por eso se queda corta en (n - 1) / n de
-# media. Al usar la red todo eso son números fijos: multiplicar por uno y sumar otro. Cabe dentro de
-# la capa lineal de antes, y así lo hace sample.py.
+# y no desde la verdadera. Como de su propia media están siempre más cerca, sale pequeña: de media,
+# (n - 1) / n de la verdadera. Multiplicar por n / (n - 1) lo repone.
+# Al usar la red todo eso son números fijos: multiplicar por uno y sumar otro. Cabe dentro de la
+# capa lineal de antes, y así lo hace sample.py.
 # De PyTorch se toma también el modo: train() para entrenar, eval() para usar. Un buffer es un
-# tensor que no se aprende.
+# tensor que no se aprende, pero que se guarda con los que sí.
 class BatchNorm1d(nn.Module):
     """Normaliza cada neurona sobre el lote: (B, H) -> (B, H). Entrenar con uno solo, error."""
     def __init__(self, dim, eps=1e-5, momentum=0.1):
@@ -361,12 +372,14 @@ same(ours.running_mean, theirs.running_mean)
 same(ours.running_var, theirs.running_var)
 
 # De la fórmula salen dos consecuencias. La primera: un sesgo justo antes de BatchNorm es inútil. La
-# resta de la media se lo lleva, y su gradiente es cero; por eso las capas de abajo no lo tendrán.
-# La segunda es la que importa. Si todos los pesos W de antes se multiplican por a > 0, lo que entra
-# se multiplica por a, su media y su desviación también, y al dividir no queda rastro:
-# BN(a W x) = BN(W x). La ganancia con que nace W ya no cambia nada de lo que la red calcula. Sólo
-# cambia lo deprisa que aprende: como la salida es la misma con pesos a veces mayores, el gradiente
-# es a veces menor. Con a = 10, lo comprueba el código.
+# resta de la media se lo lleva, y su gradiente es cero; por eso las capas lineales que van antes de
+# una BatchNorm no lo llevan (bias=not norm, en mlp).
+# La segunda es la que importa. Si todos los pesos W de antes se multiplican por un número a > 0, lo
+# que entra queda multiplicado por a, su media y su desviación también, y al dividir no queda
+# rastro: BN(a W x) = BN(W x). La ganancia con que nace W ya no cambia nada de lo que la red calcula
+# (salvo el diminuto eps). Sólo cambia lo deprisa que aprende. Con a = 10, subir 0.1 un peso de los
+# grandes es, en proporción, subir 0.01 uno de los pequeños, y mueve la salida lo que movería éste:
+# el gradiente sale dividido por 10. En general, dividido por a. Con a = 10, lo comprueba el código.
 ours.train()
 useless = torch.zeros(8, requires_grad=True)
 small = torch.randn(8, 8, requires_grad=True)
@@ -383,11 +396,11 @@ print(f"   con los pesos de antes por 10, la salida es la misma, y su gradiente,
 
 # Y hay un precio: mientras se entrena, lo que sale de un ejemplo depende de con quién le toque en
 # el lote. Aquí el mismo ejemplo cae en mil lotes distintos, y se mide cuánto varía su salida. Mira
-# la última columna, que no cambia apenas: esa variación es como 1 / √B, la del error de una media
-# de B números (lección 03). Ese ruido estorba con lotes muy pequeños. Pero también impide que la
-# red se aprenda de memoria cada ejemplo, porque nunca lo ve dos veces igual: por eso a veces sirve
-# de freno a la red que recita, y Ioffe y Szegedy (apartado 3.4) lo cuentan entre sus ventajas. Al
-# evaluar no hay ruido.
+# la última columna, que de 16 en adelante apenas cambia: esa variación es como 1 / √B, la del error
+# de una media de B números (lección 03). Ese ruido estorba con lotes muy pequeños. Pero también
+# impide que la red se aprenda de memoria cada ejemplo, porque nunca lo ve dos veces igual: por eso
+# a veces sirve de freno a la red que recita, y Ioffe y Szegedy (apartado 3.4) lo cuentan entre sus
+# ventajas. Al evaluar no hay ruido.
 print("   el mismo ejemplo en mil lotes de B: desviación de lo que sale de él, y la misma por √B")
 for size in 4, 16, 64, 256:
     batches = torch.randn(1000, size, 1)
@@ -440,10 +453,12 @@ print(f"\n6. dA = G W^T = {dA.tolist()}, y dW = A^T G = {dW.tolist()}")
 # pérdida a la tabla C. A la derecha, la forma de cada tensor: B ejemplos, T caracteres de contexto,
 # E números por carácter, H neuronas, V notas.
 # En la vuelta, d_x es el gradiente de la pérdida respecto a x: tiene la forma de x, y dice cuánto
-# sube la pérdida si sube cada número de x. Dos reglas valen siempre. Lo que se usó dos veces recibe
-# la suma de dos gradientes. Y lo que a la ida se repartió a varias filas (broadcasting) se usó en
-# todas ellas, así que a la vuelta se suma por filas.
-# La función acaba en «return locals()»: devuelve un dict con todas sus variables, cada una con su
+# sube la pérdida si sube cada número de x. Se calcula como en la lección 01: lo que llega a la
+# salida de una operación se multiplica por la derivada de la operación. Dos reglas más valen
+# siempre. Lo que se usó dos veces recibe la suma de dos gradientes. Y lo que a la ida se repartió a
+# varias filas (broadcasting) se usó en todas ellas, así que a la vuelta se suma por filas.
+# Dos detalles de escritura. logp[range(B), Y] toma de cada fila de logp un número, el de su letra.
+# Y la función acaba en «return locals()»: devuelve un dict con todas sus variables, cada una con su
 # nombre, y así se puede comparar cada d_x con el que da autograd.
 def by_hand(C, W1, gamma, beta, W2, b2, X, Y):
     """Un MLP con BatchNorm, de ida y de vuelta, y un dict con todo ello. X (B, T), Y (B,)."""
@@ -485,9 +500,8 @@ def by_hand(C, W1, gamma, beta, W2, b2, X, Y):
     # d_b2, d_gamma y d_beta: los tres se repartieron a las B filas, y se suman por filas.
     # d_inv: lo mismo, porque hay un inv por neurona y multiplicó a los B ejemplos.
     # d_var: la derivada de x^(-1/2) es -1/2 x^(-3/2), y x^(-3/2) es inv³.
-    # d_square: var es una media de B números; a cada uno le toca 1/B de lo que le llega a ella, y
-    # el
-    #   producto por una tabla de unos lo reparte a las B filas.
+    # d_square: var es una media de B números; a cada uno le toca 1/B de lo que le llega a ella.
+    #   El producto por una tabla de unos lo reparte a las B filas.
     # d_diff: se usó dos veces: en hat, por inv, y al elevar al cuadrado, cuya derivada es 2 diff.
     # d_mean: se restó de las B filas.
     # d_pre: se usó en diff y en la media, donde de nuevo le toca 1/B.
@@ -538,12 +552,15 @@ for names in (
     same(ours, list(theirs), 1e-8)
 print("\n7. 22 gradientes, de logp hasta C, como los de autograd")
 
-# Dos atajos. El primero, de la pérdida a las notas. La pérdida de un ejemplo es -ln p de la
-# correcta, c, y como p_c = exp(z_c) / Σ exp(z_k), es ln Σ exp(z_k) - z_c. Al derivar por z_j, el
-# logaritmo de la suma da exp(z_j) / Σ exp(z_k), que es p_j; y -z_c da -1 si j es la correcta. Queda
-# p_j, menos 1 en la correcta; y la media reparte 1/B. Cada fila suma cero: lo que empuja hacia
-# arriba a la correcta es lo que empuja hacia abajo a las demás, a cada una según la probabilidad
-# que se le dio.
+# Todo salió igual hasta la octava cifra: por eso los pesos son aquí de 64 bits (float64). Y
+# retain_graph guarda el grafo, para pedirle gradientes tres veces.
+# Dos atajos. El primero, de la pérdida a las notas. La pérdida de un ejemplo es -ln p_c, donde c es
+# la letra correcta. Como p_c = exp(z_c) / Σ exp(z_k), la pérdida es ln Σ exp(z_k) - z_c. Al derivar
+# por z_j, el logaritmo de la suma da exp(z_j) / Σ exp(z_k), que es p_j; y -z_c da -1 si j es la
+# correcta, y 0 si no. Queda p_j, menos 1 en la correcta; y la media reparte 1/B. Con tres letras de
+# probabilidades 0.5, 0.3 y 0.2, si la correcta es la segunda, queda 0.5, -0.7 y 0.2. Cada fila suma
+# cero: lo que empuja hacia arriba a la correcta es lo que empuja hacia abajo a las demás, a cada
+# una según la probabilidad que se le dio.
 short = (F.softmax(v["logits"], 1) - F.one_hot(Y[:32], V)) / v["B"]           # (B, V)
 same(short, v["d_logits"], 1e-8)
 assert short.sum(1).abs().max() < 1e-12
@@ -582,13 +599,13 @@ print(f"   {demo} pasos sin autograd; con él, igual salvo {gap:.0e}")
 
 # %% 8. Todo a cero
 # ¿Y si todos los pesos nacen en cero? Entonces h = 0, y por la celda 6 dW2 = h^T G = 0 y
-# dh = G W2^T = 0: nada llega abajo. Sólo aprende b2, que no mira el contexto. Por eso la red no
-# pasa nunca de la entropía (lección 02) de los caracteres sueltos: lo que pierde quien sólo sabe
-# cuánto sale cada uno.
+# dh = G W2^T = 0: nada llega abajo. Sólo aprende b2, que no mira el contexto. Por eso, por mucho
+# que se entrene, la red no puede bajar de la entropía (lección 02) de los caracteres sueltos: lo
+# que pierde quien sólo sabe cuánto sale cada uno.
 # Tampoco vale que nazcan iguales sin ser cero: todas las neuronas ocultas calcularían lo mismo,
 # recibirían el mismo gradiente y seguirían iguales para siempre. Por eso los pesos nacen al azar.
 # Con sólo la última capa a cero, h no es 0, luego dW2 tampoco, y desde el segundo paso aprenden
-# todas.
+# todas. Mira en la tabla qué pesos se mueven y cuáles no.
 entropy = torch.distributions.Categorical(Y.bincount().float()).entropy()
 print(f"\n8. pérdida con sólo las frecuencias: {entropy:.3f}\n"
       "   cuánto se mueve           C     W1     b1     W2     b2   pérdida")

@@ -53,12 +53,12 @@ if Path(sys.argv[0]).resolve() == file:                      # python o %run; pe
                                       formatter_class=argparse.RawDescriptionHelpFormatter)
     cell = file.read_text("utf-8").split("# %%")[1]
     for name, note in re.findall(r"^([A-Z_]+) = .*?  # (.+)$", cell, re.M):
-        value, note = globals()[name], note.replace("%", "%%")
+        value, note = globals()[name], note.replace("%", "%%") + " [%(default)s]"
         kind = {"type": type(value)}
         if isinstance(value, bool):
             kind = {"action": argparse.BooleanOptionalAction}                   # --x y --no-x
-        options.add_argument(f"--{name.lower()}", default=value, help=f"{note} [{value}]", **kind)
-    globals().update({k.upper(): v for k, v in vars(options.parse_args()).items()})
+        options.add_argument(f"--{name.lower()}", dest=name, default=value, help=note, **kind)
+    globals().update(vars(options.parse_args()))
 
 # %% Bibliotecas, tras las opciones porque tardan un segundo en llegar
 import torch
@@ -180,6 +180,8 @@ for window, target in zip(X[:4], Y):
 #   sólo lo delata la forma de la media anotada, (T, C).
 # - La de PyTorch admite tres dimensiones, pero en otro orden: (B, C, T), los canales en medio. Con
 #   (B, T, C) se queja... salvo si T y C son iguales. Entonces normaliza por posiciones, y calla.
+# Lo que sigue es la cura. flatten(0, -2) pone en fila todas las dimensiones menos la última, y view
+# devuelve la forma de antes.
 class BatchNorm(nn.BatchNorm1d):
     """La de PyTorch, con todo lo que no son canales como ejemplos: (..., C) -> (..., C)."""
     def forward(self, x):
@@ -234,6 +236,7 @@ def adamw(model, decay):
 
 # Para compararlas sirve un entrenamiento corto. `view` es la función que convierte unas líneas en
 # lo que el modelo recibe, y los objetivos al final: ahora es by_window, y en la celda 5 habrá otra.
+# (El asterisco de «*inputs, y» recoge en una lista todo lo que da la función, menos lo último.)
 def practice(model, view, lines, steps, decay=WEIGHT_DECAY):
     """Entrena `model` con 16 líneas al azar por paso; la tasa baja recta hasta cero."""
     optimizer = adamw(model, decay)
@@ -278,9 +281,11 @@ def trial(label, models, view, steps=DEMO_STEPS, base=None):
 # ¿Cuándo es verdad una diferencia entre dos filas? Cada semilla da unos lotes, y los dos modelos
 # ven los mismos: se restan sus pérdidas por parejas. Si manda el azar, las restas salen unas
 # positivas y otras negativas. Se toma su media, y su error, que es la desviación de las restas
-# entre la raíz de cuántas son (lección 03). Con siete semillas, una media de menos de dos errores y
-# medio bien puede ser azar. Con tres, de menos de cuatro; y aun así hay que desconfiar, porque el
-# error también se mide con sólo tres números, y alguna vez sale muy pequeño sin que lo sea.
+# entre la raíz de cuántas son (lección 03). Si las restas fueran 0.01, 0.02 y 0.03, la media sería
+# 0.02, la desviación 0.01, y el error 0.01 / √3 = 0.006: se escribe 0.02 ± 0.006. Con siete
+# semillas, una media de menos de dos errores y medio bien puede ser azar. Con tres, de menos de
+# cuatro y pico; y aun así hay que desconfiar, porque el error también se mide con sólo tres
+# números, y alguna vez sale muy pequeño sin que lo sea.
 HEADER = f"   {'':18}  parámetros  segundos   val, por semilla              menos la primera"
 SEEDS = range(3)
 if STEPS:
@@ -304,7 +309,9 @@ if STEPS:
 # con salto 2, si en vez del anterior se toma el de dos antes: 11, 21, 31, 42 y 53.
 # PyTorch la llama F.conv1d. Por sí misma no es causal: hay que rellenar por la izquierda
 # (replicate: repitiendo el primero). La fila va como (filas, canales, posiciones); los pesos, como
-# (salidas, entradas, tamaño). Si en cada posición no hay un número sino C, cada peso es una matriz.
+# (salidas, entradas, tamaño). Aquí, (1, 1, 5) y (1, 1, 2): una fila, un canal que entra y uno que
+# sale, cinco posiciones y dos pesos. Si en cada posición no hay un número sino C, cada peso es una
+# matriz.
 row = torch.tensor([[[1.0, 2, 3, 4, 5]]])                    # (1, 1, 5)
 weights = torch.tensor([[[1.0, 10]]])                        # (1, 1, 2) antes, y ahora
 print("\n5. 1 2 3 4 5, por 10 y el anterior por 1:")
@@ -405,12 +412,16 @@ for one, other in zip(*found):
 #                                                                 └──> skip ──> (+) ──> heard
 #     al final:  heard ──> ReLU ──> dropout ──> head ──> notas
 #
-# La puerta (gate). De la convolución salen dos números por unidad, y la unidad vale
-# z = tanh(uno) · σ(otro). La σ es la sigmoide, que va de 0 a 1: tanh propone, σ decide cuánto pasa.
+# Cada (+) es una suma: el de arriba, con la h que entró en la capa; el de abajo, con lo que dijeron
+# las capas de antes. La norm es BatchNorm, y conv, la convolución de la celda 5.
+# La puerta (gate). De la convolución salen dos números por unidad, u y v, y la unidad vale
+# z = tanh(u) · σ(v). La σ es la sigmoide, 1 / (1 + e^-v), que va de 0 a 1: tanh propone, σ decide
+# cuánto pasa. Si tanh propone 0.8 y σ dice 0.5, pasa 0.4; si σ dice casi 0, casi nada.
 # La suma residual. La capa no da la h siguiente, sino lo que hay que sumarle a la de ahora: la
 # corrige, y no la rehace. Eso hace mix: lleva z a tantos canales como tiene h.
 # Los atajos (skip). Cada capa dice además lo suyo a la salida, y la salida oye (heard) la suma de
-# todas. Con atajos, la última mix sobra: nadie escucha la h que saldría de ella.
+# todas. Con atajos, la última mix sobra: nadie escucha la h que saldría de ella. La última capa
+# (head) da las notas.
 # ¿Cuánto alcanza a ver? Cada capa añade a lo que ya se veía lo que está d antes: en total, 1 más la
 # suma de los saltos. A eso se le llama campo receptivo (receptive field). Con 1, 1, 1, 2 y 2 son
 # ocho caracteres, como con 1, 2 y 4, pero en cinco capas.
@@ -470,6 +481,9 @@ def after(model, context):
 # que lo tienen en su campo receptivo: ni una anterior, ni una más allá. Entrenando, casi siempre
 # todas: por la media y la varianza de BatchNorm, cada predicción mira un poco a todo el lote, y con
 # él a su propio futuro. Mientras entrena, esta red no es causal; al usarla, sí.
+# Lo medido es un cuadro: en la fila t y la columna s, cuánto mueve a la predicción t el carácter s.
+# Encima de la diagonal, s > t, está el futuro: es lo que deja triu(1). Muy por debajo están los
+# caracteres que quedan ya demasiado atrás: es lo que deja tril(-BLOCK_SIZE).
 @torch.no_grad()
 def touched(model, line):
     """Cuánto mueve a la predicción t cambiar el carácter s de `line` (T,): (T, T), fila t."""
@@ -527,8 +541,9 @@ if STEPS:
 # validar sube (sobreajuste, lección 03). Hay dos frenos. El decaimiento encoge los pesos. Dropout
 # apaga al azar, en cada paso, una parte de los números que llegan a la última capa: los pone a
 # cero, y multiplica los demás por 1 / (1 - parte) para que la suma quede, de media, como estaba.
-# Así la red no puede fiarse de uno solo. Al evaluar no apaga nada. Mira cuánto separa, en cada
-# fila, a la pérdida de entrenar de la de validar.
+# Con parte 0.5, de 2, 4, 6 y 8 puede quedar 4, 0, 0 y 16. Así la red no puede fiarse de uno solo.
+# Al evaluar no apaga nada. Mira, en cada fila, cuánto hay de la pérdida de entrenar a la de
+# validar.
     handful = train[:len(train) // 100 + 1]
     print(f"\n   con pocas líneas ({len(handful)}) y {DEMO_STEPS} pasos      train      val")
     for label, drop, decay in [

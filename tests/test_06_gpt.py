@@ -117,10 +117,8 @@ def shake(model):
 
 
 # Las piezas
-@settings(max_examples=20, deadline=None)
-@given(B=st.integers(1, 3), T=st.integers(1, 9), d=st.integers(1, 8))
-def test_attention_is_scaled_dot_product_attention(g, B, T, d):
-    q, k, v = torch.randn(3, B, 2, T, d)
+def test_attention_is_scaled_dot_product_attention(g):
+    q, k, v = torch.randn(3, 2, 2, 9, 8)                     # (B, H, T, d) cada una
     theirs = F.scaled_dot_product_attention(q, k, v, is_causal=True)
     assert close(g.attention(q, k, v), theirs)
 
@@ -174,10 +172,10 @@ def test_qk_norm_gives_queries_their_size(build):
     layer = build("--no-rotary").model.blocks[0].attention
     x = 9 * torch.randn(3, 5, 16)
     q, k, v = layer.split(x)                                 # (B, H, T, d)
-    size = torch.tensor(8**0.5)
+    size = torch.full((3, 2, 5), 8**0.5)
     assert close(q.norm(dim=-1), size, 1e-3)
     assert close(k.norm(dim=-1), size, 1e-3)
-    assert v.norm(dim=-1).std() > 0.1
+    assert not close(v.norm(dim=-1), size, 1e-3)
 
 
 def test_rotation_keeps_the_size_of_queries(build):
@@ -210,18 +208,14 @@ def test_ngram_rows_by_hand(g):
 
 
 @settings(max_examples=50, deadline=None)
-@given(ids=st.lists(st.integers(0, 99), min_size=1, max_size=12),
-       rows=st.integers(1, 60),
-       ngrams=st.integers(2, 6))
-def test_ngram_rows_are_those_of_a_plain_loop(g, ids, rows, ngrams):
-    found = g.ngram_rows(torch.tensor([ids]), ngrams, rows, 1000)
+@given(ids=st.lists(st.integers(0, 99), min_size=1, max_size=12), rows=st.integers(1, 60))
+def test_ngram_rows_are_those_of_a_plain_loop(g, ids, rows):
+    found = g.ngram_rows(torch.tensor([ids]), 6, rows, 1000)
     for t in range(len(ids)):
-        for size in range(2, ngrams + 1):
-            last = ids[max(0, t + 1 - size):t + 1]
+        for table in range(5):                               # de dos caracteres a seis
             number = 0
-            for i in last:
+            for i in ids[max(0, t - 1 - table):t + 1]:
                 number = 1000 * number + i
-            table = size - 2
             assert found[table, 0, t] == table * rows + number % rows
 
 
@@ -743,7 +737,7 @@ def test_two_ranks_take_the_step_of_the_joint_batch(joint, build):
             g.muon_step(w, mean, height * g.MUON)
     saved = torch.load(joint / "ckpt.pt")["training"]["weights"]
     for name, w in model.state_dict().items():
-        assert close(w, saved[name]), name
+        assert close(w, saved[name])
 
 
 def test_a_stray_rank_without_torchrun_does_not_count(build, monkeypatch):

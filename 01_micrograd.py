@@ -2,7 +2,7 @@
 01. Micrograd: de una pendiente a una red que aprende
 
 Al terminar sabrás qué es una derivada para un programa, cómo la regla de la cadena reparte
-la culpa de un error entre miles de números (retropropagación, backpropagation) y qué hace
+la culpa de un error entre todos los números de una red (retropropagación, backpropagation) y qué
 PyTorch por ti. El motor, `Value`, se lee entero.
 
     python 01_micrograd.py                  unos diez segundos; con --steps 0, sin las dos lunas
@@ -67,21 +67,25 @@ if min(EVAL_INTERVAL, BATCH_SIZE, N_HIDDEN) < 1:
     sys.exit("error: EVAL_INTERVAL, BATCH_SIZE y N_HIDDEN deben ser 1 o más")
 
 # %% 1. La derivada es una pendiente
-# Mueve x un poco, h, y mira cuánto se mueve f(x). El cociente, lo que se mueve f entre lo que se
-# movió x, es una pendiente. Si h es muy pequeño, esa pendiente es la derivada, f'(x).
+# Mueve x un poco, h, y mira cuánto se mueve f(x). Lo que se mueve f(x), partido por lo que se movió
+# x, es una pendiente. Cuanto menor es h, más se acerca esa pendiente a la derivada, f'(x).
 #
-# ¿Cuánto se equivoca? La fórmula de Taylor dice cómo es una curva cerca de un punto: f(x + h) =
-# f(x) + h f'(x) + h² f''(x) / 2 + h³ f'''(x) / 6 + ... Si se mide hacia un lado, (f(x + h) - f(x))
-# / h, a f'(x) le sobra h f''(x) / 2. Si se mide a los dos lados, (f(x + h) - f(x - h)) / 2h, los
-# términos con h² se restan y desaparecen; sobra h² f'''(x) / 6, que es mucho menos. Con h = 0.001,
-# es como pasar de una milésima a una millonésima.
+# ¿Cuánto se equivoca? La fórmula de Taylor dice cómo es una curva cerca de un punto. Usa la
+# derivada de la derivada, f'', y la derivada de ésta, f''': f(x + h) = f(x) + h f'(x) +
+# h² f''(x) / 2 + h³ f'''(x) / 6 + ...
 #
-# A lápiz, con f(x) = x³ en x = 1, que tiene derivada 3, y h = 0.1: hacia un lado sale (1.331 - 1) /
-# 0.1 = 3.31; a los dos, (1.331 - 0.729) / 0.2 = 3.01.
+# Si se mide hacia un lado, (f(x + h) - f(x)) / h, a f'(x) le sobra h f''(x) / 2, y luego términos
+# mucho menores. Si se mide a los dos lados, (f(x + h) - f(x - h)) / 2h, los términos con h² son
+# iguales y desaparecen en la resta. Lo primero que sobra es h² f'''(x) / 6, que es mucho menos. Con
+# h = 0.001, es como pasar de una milésima a una millonésima.
+#
+# A lápiz, con f(x) = x³ en x = 1, donde la derivada es 3, y h = 0.1. Hacia un lado sale
+# (1.331 - 1) / 0.1 = 3.31; a los dos, (1.331 - 0.729) / 0.2 = 3.01.
 #
 # Entonces, ¿cuanto menor h, mejor? No. Un programa guarda unas 16 cifras de cada número. Con h
 # diminuto, los dos valores de f coinciden en casi todas, y al restarlos sólo quedan las últimas,
-# que están redondeadas. Mira la tabla de arriba abajo: lo mejor está en medio.
+# que están redondeadas. Mira cada columna de la tabla de arriba abajo: el error menor está en
+# medio.
 def slope(f, x, h=1e-5):
     """Pendiente de `f` entre x - h y x + h."""
     return (f(x + h) - f(x - h)) / (2 * h)
@@ -98,20 +102,23 @@ for k in range(1, 15, 2):
     one_side = abs((curve(A + h) - curve(A)) / h - exact)
     two_sides = abs(slope(curve, A, h) - exact)
     print(f"   {h:8.0e}   {one_side:13.0e}   {two_sides:15.0e}")
-assert abs(slope(curve, A, 1e-3) - exact) < 1e-6 * math.exp(A)           # f''' no pasa de 3 e^x
+# A los dos lados y con h = 0.001, el error es menos de una millonésima de e^x: es h² f'''(x) / 6, y
+# f'''(x) no pasa de 3 e^x.
+assert abs(slope(curve, A, 1e-3) - exact) < 1e-6 * math.exp(A)
 
 # %% 2. La regla de la cadena, a mano
-# L = (a b + c)² a se calcula por partes, cada una con una sola operación: p = a b, s = p + c, q =
-# s², L = q a. Se quiere saber cuánto se mueve L si se mueve a, b o c. La regla de la cadena dice
-# que las pendientes se multiplican: si s se mueve 3 por cada 1 de p, y L se mueve 4 por cada 1 de
-# s, L se mueve 12 por cada 1 de p. En símbolos, dL/dp = dL/ds · ds/dp.
+# L = (a b + c)² a, donde a b es a por b, se calcula por partes, cada una con una sola operación:
+# p = a b, s = p + c, q = s², L = q a. Se quiere saber cuánto se mueve L si se mueve a, b o c. La
+# regla de la cadena dice que las pendientes se multiplican. Si s se mueve 3 por cada 1 de p, y L se
+# mueve 4 por cada 1 de s, L se mueve 12 por cada 1 de p. En símbolos, dL/dp = dL/ds · ds/dp.
 #
-# Así que se camina hacia atrás, de L a las letras. Cada parte ya sabe cuánto importa (dL/ds, que
-# aquí se llama `ds`) y lo multiplica por su derivada local, ds/dp, que es fácil porque hay una sola
-# operación. En L = q a, la derivada local respecto de q es a, y respecto de a es q.
+# Así que se camina hacia atrás, de L a las letras. Al llegar a s, por ejemplo, ya se sabe cuánto
+# importa: es dL/ds, que en el código se llama `ds`. Para seguir hasta p, se multiplica por la
+# derivada local, ds/dp, que es fácil porque hay una sola operación. En L = q a, la derivada local
+# respecto de q es a, y respecto de a es q.
 #
-# A `a` se llega por dos caminos, L = q a y p = a b. Si se mueve `a`, L se mueve por los dos, y lo
-# que llega por cada uno se suma. Es lo único que no hay que olvidar.
+# A la letra `a` se llega por dos caminos, L = q a y p = a b. Si se mueve `a`, L se mueve por los
+# dos, y lo que llega por cada uno se suma. Es lo único que no hay que olvidar.
 def by_parts(a, b, c):
     """(a b + c)² a, con números o con lo que sepa sumarse y multiplicarse."""
     return (a * b + c) ** 2 * a
@@ -138,15 +145,16 @@ for name, hand, numeric in (("a", da, numeric_a),
     assert math.isclose(hand, numeric, rel_tol=1e-6, abs_tol=1e-6)
     print(f"   derivada respecto de {name}   {hand:6g}   {numeric:8.5f}")
 
-# ¿Para qué sirven? Para hacer L más pequeño. Las tres derivadas juntas se llaman gradiente. Si la
-# de b es 8, L sube 8 por cada 1 que suba b; pues se baja b. Mover cada letra en contra de su
-# derivada, un poco, es un paso de descenso. Con un paso de 0.01 veces la derivada, L debería bajar
-# 0.01 por la suma de los cuadrados de las tres. No sale justo eso, porque la pendiente cambia por
-# el camino.
+# ¿Para qué sirven las derivadas? Para hacer L más pequeño. Las tres juntas se llaman gradiente
+# (gradient). Si la de b es 8, L sube 8 por cada 1 que suba b: conviene bajar b. Mover cada letra un
+# poco en contra de su derivada es un paso de descenso (gradient descent). Aquí cada letra se mueve
+# 0.01 veces su derivada, y por ella L debería bajar ese movimiento por la derivada: 0.01 por su
+# cuadrado. Entre las tres, 0.01 por la suma de los tres cuadrados. No sale justo eso, porque la
+# pendiente cambia por el camino.
 #
 # A lápiz, con a = 2: las derivadas son -5, 8 y 4, y el paso lleva a a = 2.05, b = -1.58 y c = 3.96.
-# Ahora a b + c vale 0.721; su cuadrado, 0.520; y L, 1.066, casi la mitad. En línea recta habría
-# sido 2 - 0.01 · (25 + 64 + 16) = 0.95.
+# Ahora a b + c vale 0.721; su cuadrado, 0.520; y L, 1.066, casi la mitad de 2. En línea recta
+# habría sido 2 - 0.01 · (25 + 64 + 16) = 0.95.
 lower = by_parts(a - 0.01 * da, b - 0.01 * db, c - 0.01 * dc)
 hoped = L - 0.01 * (da ** 2 + db ** 2 + dc ** 2)
 print(f"   un paso en contra: L pasa de {L:.4f} a {lower:.4f} (en línea recta, a {hoped:.4f})")
@@ -154,12 +162,14 @@ print(f"   un paso en contra: L pasa de {L:.4f} a {lower:.4f} (en línea recta, 
 # %% 3. Value: la regla de la cadena, sola
 # Eso mismo lo puede hacer un programa. Cada número será un objeto, `Value`. Cada operación devuelve
 # un objeto nuevo, que recuerda sus operandos y, al lado del resultado, la derivada local respecto
-# de cada uno. Nada más: con eso, `backward` recorre los objetos desde el final y a cada operando le
-# suma derivada local por gradiente, como en la celda 2. Se llama modo inverso (Linnainmaa, 1970).
+# de cada uno. No hace falta nada más. El gradiente de un objeto es la derivada del resultado final
+# respecto de él. Para hallarlos todos, `backward` recorre los objetos desde el final, como en la
+# celda 2: a cada operando le suma la derivada local por el gradiente del objeto que salió de él. Se
+# llama modo inverso (reverse mode; Linnainmaa, 1970).
 #
 # Los objetos y sus operandos forman un grafo: los objetos son los nodos, y una flecha une cada uno
-# con sus operandos. Una hoja (leaf) es un nodo que no sale de ninguna operación: un dato, un
-# parámetro.
+# con sus operandos. Una hoja (leaf) es un nodo que no sale de ninguna operación: un dato, o un
+# número que se va a aprender, que se llama parámetro.
 births = itertools.count()               # 0, 1, 2...: da un número a cada nodo que nace
 
 class Value:
@@ -266,8 +276,8 @@ class Value:
             for child, local in zip(node._prev, node._locals):
                 child.grad += local * node.grad
 
-# Una expresión en que salen todas las operaciones. Medir moviendo dos números a la vez da la suma
-# de sus dos derivadas.
+# Una prueba con todas las operaciones a la vez. Al medir se mueven los dos números juntos, y por
+# eso lo medido es la suma de sus dos derivadas.
 def everything(u, v):
     """Una expresión sin sentido en que salen todas las operaciones."""
     powers = u ** v + u ** 3 + 2 ** v + v ** -0.5
@@ -281,7 +291,7 @@ assert math.isclose(u.grad + v.grad, both, rel_tol=1e-8)
 print(f"\n3. todas las operaciones: gradiente {u.grad + v.grad:.6f}, midiendo {both:.6f}")
 
 # Un nodo que se usa dos veces recibe dos contribuciones, como la `a` de la celda 2: por eso `+=` y
-# no `=`. En a + a, la derivada es 1 + 1. Y una hoja no borra lo que tenía: si no se pone a cero
+# no `=`. En a + a, la derivada es 1 + 1 = 2. Y una hoja no borra lo que tenía. Si no se pone a cero
 # entre dos `backward`, su gradiente es la suma de los dos, igual que en PyTorch. Los nodos de en
 # medio sí empiezan de cero, porque lo suyo ya se repartió.
 twin = Value(3.0)
@@ -292,11 +302,11 @@ double.backward()
 assert twin.grad == 4
 print("   a + a: gradiente 2 (con `=` sería 1), y 4 tras otro backward sin poner a cero")
 
-# ¿Y el orden? Un nodo sólo puede repartir cuando ha recibido todo lo suyo, y se lo mandan los nodos
+# ¿Y el orden? Un nodo sólo puede repartir cuando ha recibido todo lo suyo. Se lo mandan los nodos
 # que lo usan, que nacieron después. Por eso se va del más joven al más viejo. Quien reparte según
-# le llega se equivoca: en c = b + b, con b = a + a, c vale 4 a y la derivada es 4. Si b reparte en
-# cuanto recibe el primer 1, y otra vez, ya con 2, al recibir el segundo, a `a` le llegan 2 y 4:
-# seis.
+# le llega se equivoca. En c = b + b, con b = a + a, c vale 4 a y la derivada es 4. Supón que b
+# reparte en cuanto recibe el primer 1, y otra vez, ya con 2, al recibir el segundo. A `a` le llega
+# cada vez el doble de lo que tiene b: primero 2, y después 4. Suman 6.
 def impatient(node):
     """Hacia atrás sin esperar: cada operando reparte en cuanto recibe. Está mal."""
     for child, local in zip(node._prev, node._locals):
@@ -314,9 +324,9 @@ assert leaf.grad == 6
 print("   b = a + a y c = b + b: gradiente 4 en orden, y 6 si b reparte antes de tiempo")
 
 # %% 4. El grafo de una expresión
-# Lo que `Value` guarda de la expresión de la celda 2, dibujado: cada nodo cuelga de quien lo usa.
-# El que se usa dos veces, `a`, se dibuja la primera y después sólo se nombra. Compara los
-# gradientes con las cuentas de la celda 2: son los mismos.
+# Éste es el dibujo de lo que `Value` guarda de la expresión de la celda 2. Cada línea es un nodo, y
+# cuelga del que lo usa. El que se usa dos veces, `a`, se dibuja la primera y después sólo se
+# nombra. Compara los gradientes con las cuentas de la celda 2: son los mismos.
 def draw(node, drawn, indent=""):
     """Imprime el grafo de `node`, un nodo por línea; `drawn` es el conjunto de los ya dibujados."""
     name = indent + f"{node.label} {node._op}".strip()
@@ -337,10 +347,14 @@ print("\n4. el grafo de L = (a b + c)² a")
 draw(top, set())
 
 # %% 5. PyTorch: tensores que también apuntan lo que hacen
-# Un tensor es una tabla de números con una forma (shape) y un tipo (dtype). La suma y el producto
-# con * van número a número. Si las formas no coinciden, la dimensión que falta o que vale 1 se
-# repite hasta que coincidan (broadcasting): una columna sumada a una tabla se suma a cada columna
-# de la tabla.
+# PyTorch es la biblioteca con que se hacen las redes de verdad. Un tensor es una tabla de números
+# con una forma (shape) y un tipo (dtype). La forma (2, 3) son dos filas de tres números, y cada uno
+# de los números de la forma es una dimensión. Los puestos se cuentan desde 0: en la tabla que
+# sigue, table[1, 2] es 6, y table[:, 0] es la primera columna entera.
+#
+# La suma y el producto con * van número a número. Si las formas no coinciden, la dimensión que
+# falta o que vale 1 se repite hasta que coincidan (broadcasting). Así, una columna sumada a una
+# tabla se suma a cada columna de la tabla.
 table = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])     # (2, 3)
 column = torch.tensor([[10.0], [20.0]])                      # (2, 1)
 assert (table + column).tolist() == [[11, 12, 13], [24, 25, 26]]
@@ -348,9 +362,9 @@ print(f"\n5. tabla de forma {list(table.shape)} y tipo {table.dtype}: {table.tol
 print(f"   [1, 2]: {table[1, 2]:g}   [:, 0]: {table[:, 0].tolist()}")
 print(f"   tabla + columna: {(table + column).tolist()}")
 
-# La arroba es otra cosa: el producto de matrices. En el puesto (i, j) va la fila i de la primera
-# por la columna j de la segunda, multiplicadas número a número y sumadas. Es lo que hace una capa
-# de neuronas con sus pesos, y sustituye a tres bucles.
+# La arroba es otra cosa: el producto de matrices (lección 00). En el puesto (i, j) va la fila i de
+# la primera por la columna j de la segunda, multiplicadas número a número y sumadas. Es lo que hace
+# una capa de neuronas con sus pesos, y sustituye a tres bucles.
 other = torch.tensor([[1.0, 0.0], [0.0, 1.0], [2.0, -1.0]])  # (3, 2)
 by_loops = torch.zeros(2, 2)
 for i in range(2):
@@ -360,8 +374,9 @@ for i in range(2):
 assert (table @ other == by_loops).all()
 print(f"   tabla @ otra: {(table @ other).tolist()}")
 
-# Con `requires_grad`, un tensor apunta sus operaciones, como `Value`, y se puede derivar. Si algo
-# se repitió al ajustar las formas, se usó varias veces, y sus gradientes se suman.
+# Con `requires_grad`, un tensor apunta sus operaciones, como `Value`, y se puede derivar. Si un
+# número se repitió al ajustar las formas, se usó varias veces, y lo que le llega por cada una se
+# suma.
 spread = torch.tensor([100.0, 200.0, 300.0], requires_grad=True)         # (3,)
 (table * spread).sum().backward()        # se repitió en las dos filas
 assert spread.grad.tolist() == [5, 7, 9]                     # 1 + 4, 2 + 5 y 3 + 6
@@ -389,17 +404,18 @@ def cells(numbers):
     return "".join(f"{n:10.4f}" for n in numbers)
 
 # %% 6. Funciones de activación, una al lado de otra
-# Una red pasa números por una capa tras otra, y cada capa suma lo que recibe con unos pesos. Si
-# sólo hace eso, dos capas valen lo que una: si la primera da 3x + 1 y la segunda 2y - 4, juntas dan
-# 2 (3x + 1) - 4 = 6x - 2, otra recta. Con matrices es lo mismo: multiplicar por una y luego por
-# otra es multiplicar por su producto.
+# Una red pasa números por una capa de neuronas tras otra (lección 00), y cada neurona suma lo que
+# recibe, cada número por su peso. Si sólo hace eso, dos capas valen lo que una. Si la primera da
+# 3x + 1 y la segunda 2y - 4, juntas dan 2 (3x + 1) - 4 = 6x - 2, otra recta. Con matrices es lo
+# mismo: multiplicar por una y luego por otra es multiplicar por su producto.
 vector = torch.tensor([1.0, 2.0])                            # (2,)
 assert torch.equal(vector @ table @ other, vector @ (table @ other))
 
-# Por eso detrás de cada capa va una función que tuerce, la activación. La tanh da entre -1 y 1, y
-# la sigmoide, entre 0 y 1. Lejos del cero casi no tienen pendiente (saturan), y la de la sigmoide
-# no pasa de 1/4. La ReLU, max(0, x), tiene pendiente 1 o 0; en el 0 exacto no hay derivada, y se
-# toma 0.
+# Por eso detrás de cada capa, menos la última, va una función que tuerce, la activación
+# (activation). La tangente hiperbólica, tanh x = (e^2x - 1) / (e^2x + 1), da entre -1 y 1. La
+# sigmoide, 1 / (1 + e^-x), da entre 0 y 1. Lejos del cero casi no tienen pendiente (saturan), y la
+# de la sigmoide no pasa de 1/4. La ReLU, max(0, x), tiene pendiente 1 donde x es positivo y 0 donde
+# es negativo; en el 0 exacto no hay derivada, y se toma 0.
 activations = [("tanh", Value.tanh, torch.tanh),
                ("sigmoid", Value.sigmoid, torch.sigmoid),
                ("relu", Value.relu, torch.relu)]
@@ -422,9 +438,9 @@ if PLOT:
 
 # %% 7. Una neurona, entera y desmontada, y la misma en PyTorch
 # Una neurona multiplica cada entrada por un peso (weight), lo suma todo, añade un sesgo (bias) y
-# pasa la suma por una activación, aquí tanh n = (e^2n - 1) / (e^2n + 1). Se puede calcular con la
-# tanh como una sola operación o desmontada en cuatro: cuánto abarca una operación es cosa nuestra,
-# y el gradiente no cambia.
+# pasa la suma por una activación, aquí la tanh. La tanh se puede calcular como una sola operación o
+# desmontada en exponencial, sumas y cociente. Cuánto abarca una operación es cosa nuestra, y el
+# gradiente no cambia: compara las tres filas que se imprimen.
 def whole(x1, x2, w1, w2, bias):
     """tanh(w1 x1 + w2 x2 + bias). Vale para Value y para tensores de PyTorch."""
     return (w1 * x1 + w2 * x2 + bias).tanh()
@@ -449,12 +465,16 @@ print(f"   en PyTorch  {cells(in_torch)}")
 # %% 8. De números a probabilidades: softmax, y la sorpresa como pérdida
 # La pérdida (loss) es un número que dice cuánto se equivoca una red. Aprender es hacerla pequeña.
 #
-# Para elegir entre tres opciones, la red da un número a cada una, los logits. Softmax los convierte
-# en probabilidades: la exponencial los hace positivos, y dividir entre su suma hace que sumen 1. La
-# pérdida es -ln p de la opción correcta (negative log-likelihood, NLL): si le daba p = 1 es 0, y si
-# le daba casi nada, es enorme. Su derivada respecto de los logits es muy sencilla, p - y: lo que
-# dijo menos lo que era, donde y vale 1 en la correcta y 0 en las demás. El logit de la correcta se
-# sube, y los otros se bajan, cada uno en la medida en que se equivocó.
+# Para elegir entre tres opciones, la red da a cada una un número, su logit. Softmax (lección 00)
+# los convierte en probabilidades: la exponencial los hace positivos, y dividir entre su suma hace
+# que sumen 1. La pérdida es -ln p, donde p es la probabilidad de la opción correcta y ln es el
+# logaritmo natural (negative log-likelihood, NLL). Mide la sorpresa: si la red le daba p = 1 es 0,
+# y si le daba casi nada, es enorme.
+#
+# Su derivada respecto de los logits es muy sencilla, p - y: lo que dijo menos lo que era, donde y
+# vale 1 en la correcta y 0 en las demás. La lección 02 lo deduce; aquí se comprueba. Al bajar por
+# esa pendiente sube el logit de la correcta y bajan los otros, cada uno en la medida en que se
+# equivocó.
 scores = [A, 1.0, -1.0]
 logits = [Value(score) for score in scores]
 powers = [logit.exp() for logit in logits]
@@ -526,11 +546,11 @@ class MLP(Module):
     def parameters(self):
         return [p for layer in self.layers for p in layer.parameters()]
 
-# Un paso de descenso, el de la celda 2, con todos los parámetros a la vez (Cauchy, 1847). Primero
-# se ponen los gradientes a cero, porque las hojas suman; luego se va hacia atrás; y cada parámetro
-# se mueve tasa · derivada. Con signo menos: la derivada dice hacia dónde sube la pérdida, y se
-# quiere bajar. La tasa (learning rate) dice cuánto: pequeña, se baja despacio; grande, se pasa de
-# largo.
+# Un paso de descenso, el de la celda 2, mueve todos los parámetros a la vez (Cauchy, 1847). Primero
+# se ponen los gradientes a cero, porque las hojas suman. Luego se va hacia atrás. Al final, a cada
+# parámetro se le resta la tasa por su derivada. Se resta porque la derivada dice hacia dónde sube
+# la pérdida, y se quiere bajar. La tasa (learning rate) dice cuánto: si es pequeña, se baja
+# despacio; si es grande, se pasa de largo.
 def descend(model, loss, rate):
     """Un paso de descenso, con redes de Value y con las de PyTorch."""
     model.zero_grad()
@@ -538,9 +558,10 @@ def descend(model, loss, rate):
     for parameter in model.parameters():
         parameter.data -= rate * parameter.grad
 
-# El problema que una neurona sola no resuelve: el o exclusivo de la lección 00, ¿son distintos los
-# dos signos? La pérdida es la suma de los errores al cuadrado (sum of squared errors, SSE), como en
-# Rumelhart, Hinton y Williams, «Learning internal representations by error propagation» (1985).
+# El problema es el o exclusivo de la lección 00, que una neurona sola no resuelve: ¿son distintos
+# los dos signos? La pérdida es la suma de los errores al cuadrado (sum of squared errors, SSE),
+# como en Rumelhart, Hinton y Williams, «Learning internal representations by error propagation»
+# (1985).
 signs = list(itertools.product([-1, 1], repeat=2))           # las cuatro parejas
 different = [-1, 1, 1, -1]
 
@@ -560,11 +581,12 @@ def trial(sizes, rate):
         descend(net, loss, rate)
     return history
 
-# Mira las tres filas. Una neurona sola se para en 4: lo mejor que puede es decir 0 a todo, y fallar
-# en 1 cuatro veces. Con ocho en medio baja hasta casi nada. Y con una tasa diez veces mayor, las
-# mismas nueve se pasan de largo: cada paso las deja más lejos, el gradiente crece, y el paso
-# siguiente es mayor aún. Un número como 1e+100, inf (infinito) o nan (no es un número) no es una
-# errata: es lo que se ve cuando la tasa es demasiado grande.
+# Mira las tres filas. Una neurona sola, que aquí no lleva activación, se para en 4: lo mejor que
+# puede es decir 0 a todo, y fallar en 1 cuatro veces. Con ocho en medio son nueve, y la pérdida
+# baja hasta casi nada. Con una tasa diez veces mayor, las mismas nueve se pasan de largo. Cada paso
+# las deja más lejos, el gradiente crece, y el paso siguiente es mayor aún. Un número como 1e+100,
+# inf (infinito) o nan (no es un número) no es una errata: es lo que se ve cuando la tasa es
+# demasiado grande.
 print("\n9. SSE en el paso             1         4        10        50       100")
 trials = [("una neurona", [1], 0.05),
           ("nueve", [8, 1], 0.05),
@@ -578,17 +600,20 @@ for label, sizes, rate in trials:
 # con la tasa de 0.5, todas pasan de 1e+200.
 
 # %% 10. Dos lunas
-# La demostración de micrograd: cien puntos en dos medias lunas que ninguna recta separa. Una luna
-# es la clase -1, y la otra, la clase +1; la red acierta si su salida tiene el signo de la clase, y.
+# Es la demostración de micrograd: cien puntos en dos medias lunas que ninguna recta separa. Una
+# luna es la clase -1, y la otra, la clase +1. La red acierta en un punto si su salida tiene el
+# signo de la clase, que aquí se llama `y`.
 #
 # La pérdida bisagra (hinge) es max(0, 1 - y · salida). Si y · salida pasa de 1 no cuesta nada; si
 # no, cuesta lo que falta. Pide 1 y no 0 por prudencia: quien acierta por poco, con un empujón
-# falla. A eso se le suma un freno, WEIGHT_DECAY por la suma de los cuadrados de los parámetros
-# (L2). Sin él, la red podría contentar a la bisagra haciendo enormes los pesos, con una frontera
-# que se retuerce para rodear cada punto; con él, un peso grande ha de merecer la pena.
+# falla.
 #
-# En cada paso se miran los cien puntos, o BATCH_SIZE de ellos al azar (un lote, mini-batch): el
-# gradiente sale entonces algo peor, y mucho más barato.
+# A eso se le suma un freno: WEIGHT_DECAY por la suma de los cuadrados de los parámetros (L2). Sin
+# él, la red podría contentar a la bisagra haciendo enormes los pesos, con una frontera que se
+# retuerce para rodear cada punto. Con él, un peso grande ha de merecer la pena.
+#
+# En cada paso se miran los cien puntos, o BATCH_SIZE de ellos al azar (un lote, mini-batch). Con un
+# lote el gradiente es menos exacto y cuesta mucho menos.
 torch.manual_seed(SEED)
 angle = torch.linspace(0, math.pi, 50, dtype=torch.float64)  # (50,)
 upper = torch.column_stack([angle.cos(), angle.sin()])       # (50, 2)
@@ -636,7 +661,8 @@ for step, batch in enumerate(batches, 1):
     if step in (1, STEPS) or step % EVAL_INTERVAL == 0:
         print(f"   paso {step:4d}   pérdida {loss.data:.4f}   aciertos {hits(model)} de 100")
 
-# La frontera: el signo que da la red en cada punto del plano (▒ es +1) y, encima, los datos.
+# La frontera se dibuja con el signo que da la red en cada punto del plano (▒ es +1). Encima van los
+# datos: «o» es la clase -1, y «x», la clase +1.
 lefts = [-1.5 + j / 18 for j in range(73)]
 heights = [1.5 - i / 9 for i in range(23)]
 sides = [[model([left, height]).data for left in lefts] for height in heights]           # 23 x 73
@@ -656,9 +682,10 @@ if PLOT:
     plt.savefig(Path(PLOT) / "lunas.png", dpi=150, bbox_inches="tight")
 
 # %% 11. De números a tensores, o por qué existe PyTorch
-# Multiplicar cuesta nanosegundos; apuntar la operación en un nodo, muchas veces más. Se gana
-# haciendo más cuentas por nodo. Primero, una neurona entera en cada uno: su derivada respecto de un
-# peso es la entrada, y respecto de una entrada, el peso. Si la ReLU la apaga, no reparte nada.
+# Multiplicar dos números cuesta nanosegundos, que son milmillonésimas de segundo. Apuntar la
+# operación en un nodo cuesta muchas veces más. Conviene, pues, hacer más cuentas por nodo. Primero,
+# una neurona entera en cada nodo: su derivada respecto de un peso es la entrada, y respecto de una
+# entrada, el peso. Si la ReLU la apaga, no reparte nada.
 class NodeNeuron(Neuron):
     """Neurona con ReLU, o sin activación, en un nodo; apagada, un cero que no depende de nadie."""
     def __call__(self, x):
@@ -670,9 +697,9 @@ class NodeNeuron(Neuron):
             return Value(0.0)
         return Value(total, (*self.w, *x, self.b), "neurona", (*values, *weights, 1))
 
-# Después, PyTorch: Linear es una capa de neuronas sin activación, Sequential es nuestro MLP, y los
-# cien puntos pasan a la vez: (100, 2) @ (2, 16) + (16,). Las cuentas van en C++, con las derivadas
-# ya escritas; la idea es la de la celda 3.
+# Después, PyTorch. Linear es una capa de neuronas sin activación, y Sequential es nuestro MLP. Los
+# cien puntos pasan a la vez, y las formas son (100, 2) @ (2, 16) + (16,). Las cuentas van en C++,
+# con las derivadas ya escritas, pero la idea es la de la celda 3.
 torch.set_num_threads(1)                 # con matrices tan pequeñas, repartirlas estorba
 scalars = newborn()
 nodes = newborn(NodeNeuron)

@@ -1,30 +1,34 @@
 """Lo que todos los guiones comparten, probado una vez sobre todos: la casa, las opciones, los textos,
-los avisos, la terminal y la tubería, Ctrl-C, el disco y los cuadernos."""
+las comprobaciones, lo que imprimen, Ctrl-C, lo que guardan, los cuadernos y las versiones de Python."""
 import ast
-import collections
 import os
 import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
-import time
 import unicodedata
 
-import pytest
 import odd_texts
-from conftest import ROOT, one_line_error, run_script, start
+import pytest
+import torch
+from conftest import ROOT, inside, one_line_error, run_script, sampled, start
 
 SCRIPTS = sorted(path.name for path in ROOT.glob("*.py"))
 LESSONS = [name for name in SCRIPTS if name[0] == "0"]
 WITH_TEXT = [name for name in LESSONS if name != "01_micrograd.py"]
-TRAINED = [name for name in LESSONS if name >= "02"]
+TRAINED = [name for name in LESSONS if name >= "02"]         # las que dejan un modelo
+BY_STEPS = [name for name in LESSONS if name >= "03"]        # las que lo entrenan por lotes
+BY_LINES = [name for name in TRAINED if name != "06_gpt.py"]
+WINDOWED = [name for name in BY_STEPS if name != "06_gpt.py"]
 LINES = "\n".join(f"{a}{b}ña {c}" for a in "bcdfgl" for b in "aeiou" for c in ("mar", "río", "luz"))
 SMALL = {  # lo bastante pequeño para entrenar en un instante
-    "02_bigram.py": [], "03_mlp.py": ["--n_embd", 4, "--n_hidden", 8],
+    "03_mlp.py": ["--n_embd", 4, "--n_hidden", 8],
     "04_batchnorm.py": ["--n_embd", 4, "--n_hidden", 8],
     "05_wavenet.py": ["--n_embd", 4, "--n_hidden", 8, "--demo_steps", 2],
-    "06_gpt.py": ["--n_embd", 8, "--n_head", 2, "--n_layer", 1, "--block_size", 8, "--length", 20]}
+    "06_gpt.py": ["--n_embd", 8, "--n_head", 2, "--n_layer", 1, "--block_size", 8, "--length", 20],
+}
 
 
 def source(name):
@@ -32,9 +36,18 @@ def source(name):
 
 
 def cells(name):
-    """Las celdas de un guion: {título: código}."""
-    parts = re.split(r"^# %% (.*)\n", source(name), flags=re.M)
-    return {title: body.strip() for title, body in zip(parts[1::2], parts[2::2])}
+    """Las celdas de un guion, cada una desde su título: lista de textos."""
+    return [cell.strip() for cell in source(name).split("\n# %% ")[1:]]
+
+
+def cell(name, title):
+    """La celda de un guion cuyo título empieza por `title`."""
+    return next(cell for cell in cells(name) if cell.startswith(title))
+
+
+def constants(name):
+    """Las constantes de un guion y sus comentarios: lista de (nombre, comentario)."""
+    return re.findall("^([A-Z_]+) = .*?  # (.+)$", cell(name, "Constantes"), re.M)
 
 
 @pytest.fixture
@@ -45,237 +58,492 @@ def words(tmp_path):
     return path
 
 
-# La casa: cada guion se basta solo, y lo que se repite es idéntico a la letra
+# La casa: cada guion se basta solo
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_a_script_imports_the_standard_library_numpy_and_torch_alone(name):
-    tree = ast.parse(source(name))
-    allowed = {*sys.stdlib_module_names, "numpy"} | ({"torch"} if name != "00_history.py" else set())
-    inside_plot = {node for branch in tree.body if isinstance(branch, ast.If)
-                   and ast.unparse(branch.test).startswith("PLOT") for node in ast.walk(branch)}
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.Import, ast.ImportFrom)):
-            module = node.module if isinstance(node, ast.ImportFrom) else node.names[0].name
-            assert node in inside_plot or module.split(".")[0] in allowed, module
-            assert isinstance(node, ast.ImportFrom) or len(node.names) == 1, "uno por línea"
-            for alias in node.names:
-                used = (alias.asname or alias.name).split(".")[0]
-                assert len(re.findall(rf"\b{used}\b", source(name))) > 1, f"{used} sobra"
+def test_a_script_imports_the_standard_library_numpy_or_torch(name):
+    allowed = {*sys.stdlib_module_names, "numpy", "torch", "matplotlib"}
+    if name == "00_history.py":
+        allowed.remove("torch")
+    imported = re.findall(r"^ *(?:import|from) (\w+)", source(name), re.M)
+    assert set(imported) <= allowed
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_matplotlib_is_imported_once_before_any_work(name):
+    checks = cell(name, "Lo que no encaja")
+    assert "if PLOT:\n    import matplotlib.pyplot as plt" in checks
+    assert source(name).count("import matplotlib") == 1
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_a_script_is_documented_and_fits_in_100_columns(name):
-    tree = ast.parse(source(name))
-    assert ast.get_docstring(tree)
+def test_each_import_is_used(name):
+    names = re.findall(r"^ *(?:from .* )?import (?:.* as )?(\w+)", source(name), re.M)
+    for used in names:
+        assert len(re.findall(rf"\b{used}\b", source(name))) > 1, used
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_begins_by_saying_what_you_will_know(name):
+    assert "Al terminar sabrás" in ast.get_docstring(ast.parse(source(name)))
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_lines_fit_in_100_columns(name):
     assert max(map(len, source(name).split("\n"))) <= 100
-    for title, body in cells(name).items():
-        if title.startswith("Constantes"):
-            assert all(re.fullmatch(r"[A-Z_]+ = \S.*?  # .+", line) for line in body.split("\n"))
-    numbers = [int(title.split(".")[0]) for title in cells(name) if re.match(r"\d+\. ", title)]
-    assert numbers == list(range(1, len(numbers) + 1)) and len(numbers) >= 3
-    assert list(cells(name))[-1].startswith("Experimentos")
 
 
-def test_repeated_idioms_are_identical_to_the_letter():
-    """Una celda sin número de dos guiones es la misma en los dos, y una función con nombre igual."""
-    seen = collections.defaultdict(dict)
-    for name in SCRIPTS:
-        for title, body in cells(name).items():
-            if not re.match(r"\d+\. |Experimentos|Constantes", title):
-                lines = [line for line in body.split("\n") if '"ckpt", nargs="?"' not in line]
-                seen[title][name] = "\n".join(lines)
-        for node in ast.parse(source(name)).body:
-            if isinstance(node, ast.FunctionDef) and node.name in ("live", "save", "windows"):
-                seen[node.name][name] = ast.get_source_segment(source(name), node)
-    repeated = {title: bodies for title, bodies in seen.items() if len(bodies) > 1}
-    for title, bodies in repeated.items():
-        assert len(set(bodies.values())) == 1, (title, list(bodies))
-    flags = next(bodies for title, bodies in repeated.items() if title.startswith("Cada constante"))
-    assert list(flags) == SCRIPTS
-    assert {"live", "save", "windows", "Las líneas, en tres partes"} <= set(repeated)
-    folder = 'if not Path(OUT).parent.is_dir():\n    sys.exit(f"error: no existe la carpeta'
-    assert all(folder in source(name) for name in TRAINED)
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_each_constant_has_a_comment(name):
+    lines = cell(name, "Constantes").split("\n")[1:]
+    assert len(constants(name)) == len(lines)
 
 
-def test_requirements_are_pinned_and_ci_runs_the_readmes_own_test_command():
-    lines = (ROOT / "requirements.txt").read_text("utf-8").split("\n")
-    assert {re.match(r"(\w+)==[\d.]+", line)[1] for line in lines if line} == {"torch", "numpy"}
-    shown = subprocess.run(["bash", ".ci/run", "--show"], cwd=ROOT, capture_output=True, text=True)
-    assert "    " + shown.stdout.strip() in (ROOT / "README.md").read_text("utf-8").split("\n")
-    assert "pytest" in shown.stdout
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_cells_are_numbered_in_order(name):
+    numbers = [int(number) for number in re.findall(r"^# %% (\d+)\.", source(name), re.M)]
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert numbers[-1] >= 3
 
 
-def test_the_project_names_no_machine_and_no_registry():
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_ends_with_experiments(name):
+    assert cells(name)[-1].startswith("Experimentos")
+
+
+# Lo que se repite es idéntico a la letra
+@pytest.mark.parametrize("title, scripts", [
+    ("Fontanería", LESSONS),
+    ("Leer un texto", WITH_TEXT),
+    ("Las líneas, en tres partes", BY_LINES),
+    ("Una línea que se reescribe", BY_STEPS),
+    ("Guardar", TRAINED),
+    ("La rival", BY_STEPS),
+])
+def test_a_common_cell_is_identical_to_the_letter(title, scripts):
+    bodies = {cell(name, title) for name in scripts}
+    assert len(bodies) == 1
+
+
+def test_the_plumbing_of_sample_has_one_option_more():
+    """El fichero que se lee, que puede ir sin nombre."""
+    ckpt = r'    options.add_argument\("CKPT".*?\n(?=    globals)'
+    ours = re.sub(ckpt, "", cell("sample.py", "Fontanería"), flags=re.S)
+    assert ours == cell("03_mlp.py", "Fontanería")
+
+
+def test_windows_is_identical_to_the_letter():
+    """Está en una celda con número, entre prosa que cambia."""
+    bodies = set()
+    for name in WINDOWED:
+        bodies.add(re.search(r"\ndef windows\(.*?\n\n(?=\S)", source(name), re.S)[0])
+    assert len(bodies) == 1
+
+
+def test_the_checks_begin_alike():
+    """En 02 a 06 con números, OUT y PLOT; en 00 y 01, que no guardan nada, sin OUT."""
+    end = "Path(PLOT).mkdir(parents=True, exist_ok=True)"
+    begun = {name: cell(name, "Lo que no encaja").split(end)[0] for name in LESSONS}
+    whole = begun["03_mlp.py"]
+    without = re.sub("if not OUT.*?(?=if PLOT)", "", whole, flags=re.S)
+    for name in LESSONS:
+        assert begun[name] == (whole if name in TRAINED else without), name
+
+
+@pytest.mark.parametrize("name", BY_STEPS)
+@pytest.mark.parametrize("line", [
+    "for step in range(",
+    "up = step / (WARMUP_STEPS + 1)",
+    "down = (STEPS - step + 1) / max(STEPS - WARMUP_STEPS, 1)",
+    "min(up, down)",
+    "loss.backward()",
+    "if now[\"val_loss\"] < best[\"val_loss\"]:",
+    "best = now",
+])
+def test_the_loop_uses_the_same_names(name, line):
+    assert line in source(name)
+
+
+# El proyecto
+def test_requirements_are_pinned():
+    lines = (ROOT / "requirements.txt").read_text("utf-8").strip().split("\n")
+    pinned = [re.match(r"(\w+)==[\d.]+", line)[1] for line in lines]
+    assert set(pinned) == {"torch", "numpy"}
+
+
+def test_ci_runs_the_readmes_own_command():
+    order = ["bash", ".ci/run", "--show"]
+    shown = subprocess.run(order, cwd=ROOT, capture_output=True, encoding="utf-8").stdout
+    assert "pytest" in shown
+    assert "    " + shown in (ROOT / "README.md").read_text("utf-8")
+
+
+def test_the_project_names_no_machine():
     files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, encoding="utf-8")
     if files.returncode:
         pytest.skip("esto no es un repositorio de git")
-    banned = r"/(home|root|work|Users)/\w|pypi\.\w|download\.pytorch"
+    banned = re.compile(r"/(home|root|work|Users)/\w|pypi\.\w|download\.pytorch")
     for name in files.stdout.split("\n")[:-1]:
-        if name != "tests/test_idioms.py" and not name.endswith((".png", ".pt")):
-            assert not re.search(banned, (ROOT / name).read_text("utf-8")), name
+        if name == "tests/test_idioms.py" or name.endswith((".png", ".pt")):
+            continue
+        assert not banned.search((ROOT / name).read_text("utf-8")), name
 
 
 # Las opciones
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_every_constant_is_a_flag_that_help_explains(run, name):
-    done = run(name, "--help")
-    assert done.returncode == 0 and not done.stderr
-    block = next(body for title, body in cells(name).items() if title.startswith("Constantes"))
-    shown = " ".join(done.stdout.split())
-    for constant, note in re.findall(r"^([A-Z_]+) = .*?  # (.+)$", block, re.M):
+def test_help_explains_every_constant(run, name):
+    shown = " ".join(run(name, "--help").stdout.split())
+    for constant, note in constants(name):
         assert f"--{constant.lower()} " in shown
         assert " ".join(note.split()) in shown
-    assert run(name, "--no_existe").returncode == 2
 
 
-# Los textos
+@pytest.fixture
+def library(tmp_path):
+    """library("…"): un entorno en que importar torch o numpy ejecuta ese código."""
+    def environment(code):
+        for module in ("torch.py", "numpy.py"):
+            (tmp_path / module).write_text(code, "utf-8")
+        return {**os.environ, "PYTHONPATH": str(tmp_path)}
+    return environment
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+@pytest.mark.parametrize("flag, code", [("--help", 0), ("--no_existe", 2)])
+def test_options_are_answered_without_importing_torch(library, name, flag, code):
+    process = start(name, flag, env=library("raise ImportError"))
+    process.communicate(timeout=60)
+    assert process.returncode == code
+
+
+def test_a_link_to_a_script_obeys_its_options(run, tmp_path):
+    (tmp_path / "bigrama.py").symlink_to(ROOT / "02_bigram.py")
+    assert run(tmp_path / "bigrama.py", "--no_existe").returncode == 2
+
+
+# Los textos: la celda es la misma en todas
+@pytest.mark.parametrize("odd", [
+    "\ufeff" + LINES,
+    LINES.replace("mar", "m\ufeffa\0r"),
+    LINES.replace("\n", "\r\n"),
+    LINES.replace("\n", "\r"),
+    unicodedata.normalize("NFD", LINES),
+])
+def test_a_text_is_the_same_however_it_was_written(lesson, tmp_path, odd):
+    (tmp_path / "t.txt").write_bytes(odd.encode())
+    assert lesson("02_bigram.py", "--data", "t.txt", "--steps", 0)["text"] == LINES
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32", "cp1252", "latin-1"])
+def test_another_encoding_is_one_line(run, tmp_path, encoding):
+    (tmp_path / "otro.txt").write_bytes(LINES.encode(encoding))
+    done = run("02_bigram.py", "--data", "otro.txt")
+    one_line_error(done, "«otro.txt» no es UTF-8", "guárdalo como UTF-8")
+
+
 @pytest.mark.parametrize("name", WITH_TEXT)
-def test_a_text_is_the_same_with_any_mark_line_end_or_form_of_its_letters(lesson, tmp_path, name):
-    plain = tmp_path / "llano.txt"
-    odd = tmp_path / "raro.txt"
-    plain.write_bytes(LINES.encode())
-    odd.write_bytes(unicodedata.normalize("NFD", "\ufeff" + LINES.replace("mar", "m\ufeffa\0r"))
-                    .replace("\n", "\r\n").encode())
-    texts = [lesson(name, "--data", path, "--steps", 0)["text"] for path in (plain, odd)]
-    assert texts == [LINES, LINES]
+@pytest.mark.parametrize("path", ["no.txt", "."])
+def test_a_missing_text_is_one_line(run, name, path):
+    done = run(name, "--data", path)
+    one_line_error(done, f"no puedo leer «{path}»", "poesia.txt, pueblos.txt", "prepare.py")
 
 
 @pytest.mark.parametrize("name", WITH_TEXT)
-def test_a_text_that_cannot_be_read_gets_one_line(run, tmp_path, name):
-    one_line_error(run(name, "--data", "no.txt"), "no puedo leer «no.txt»", "poesia.txt", "prepare.py")
-    one_line_error(run(name, "--data", tmp_path), "no puedo leer")
-    for encoding in "utf-16", "cp1252", "latin-1", "utf-16-le", "utf-32":
-        (tmp_path / "otro.txt").write_bytes(LINES.encode(encoding))
-        one_line_error(run(name, "--data", "otro.txt"), "no es UTF-8", "guárdalo como UTF-8")
+def test_a_text_too_short_is_one_line(run, tmp_path, name):
     (tmp_path / "corto.txt").write_text("a", "utf-8")
     one_line_error(run(name, "--data", "corto.txt"), "corto.txt")
 
 
-def test_a_text_is_found_from_any_folder(lesson):
-    for name in "pueblos.txt", "data/pueblos.txt", ROOT / "data" / "pueblos.txt":
-        assert len(lesson("02_bigram.py", "--data", name, "--steps", 0)["lines"]) == 25_808
+@pytest.mark.parametrize("path", ["pueblos.txt", "data/pueblos.txt", ROOT / "data" / "pueblos.txt"])
+def test_a_text_is_found_from_any_folder(lesson, path):
+    names = lesson("02_bigram.py", "--data", path, "--steps", 0)
+    assert len(names["lines"]) == 25_808
+
+
+FEW_TEXTS = ["una letra, el 99 %", "líneas de una letra", "diez líneas de una letra", "emoji"]
 
 
 @pytest.mark.parametrize("name", WITH_TEXT)
-def test_no_check_of_a_lesson_fails_on_an_odd_text(tmp_path, name):
-    """Una muestra; `python tests/odd_texts.py 3` los prueba todos."""
-    for seed, text in enumerate(("una letra, el 99 %", "líneas de una letra", "diez líneas de una letra",
-                                 "espacios, el 98 %", "emoji")):
-        assert odd_texts.fails(name, text, seed, tmp_path, "--steps", 0) is None
+@pytest.mark.parametrize("text", sampled(odd_texts.TEXTS, FEW_TEXTS))
+@pytest.mark.parametrize("seed", sampled([1, 2, 20251129213000], [20251129213000]))
+def test_an_odd_text_passes_every_check(tmp_path, name, text, seed):
+    assert odd_texts.fails(name, text, seed, tmp_path, "--steps", 0) is None
 
 
-# Los avisos, la última línea, la terminal y la tubería
-
-@pytest.mark.parametrize("name", TRAINED)
-def test_a_short_training_ends_in_its_line_and_its_checkpoint(run, words, tmp_path, name):
-    done = run(name, *SMALL[name], "--data", words, "--steps", 4, "--eval_interval", 2, "--out", "a.pt")
-    assert done.returncode == 0 and not done.stderr, done.stderr
-    number = r"(\d+\.\d+|-)"
-    last = done.stdout.strip().split("\n")[-1]
-    assert re.fullmatch(rf"resultado train={number} val={number} test={number} segundos=\d+\.\d "
-                        r"tokens_s=(\d+|-) ckpt=a\.pt", last), last
-    assert "\r" not in done.stdout and "\033" not in done.stdout
-    spoken = run("sample.py", "a.pt", "--length", 30, "--seed", 1)
-    assert spoken.returncode == 0 and len(spoken.stdout) >= 30
+# Lo que no encaja se dice antes de empezar
+@pytest.mark.parametrize("flag, value", [
+    ("--steps", -1),
+    ("--weight_decay", -0.1),
+    ("--learning_rate", "nan"),
+    ("--learning_rate", "inf"),
+    ("--seed", 20251129213000123456),
+])
+def test_a_number_that_cannot_be_is_one_line(run, flag, value):
+    name = flag[2:].upper()
+    one_line_error(run("03_mlp.py", flag, value), f"{name} no puede ser")
 
 
-@pytest.mark.parametrize("name", TRAINED)
-def test_a_checkpoint_that_cannot_be_written_gets_one_line(run, words, tmp_path, name):
-    order = [name, *SMALL[name], "--data", words, "--steps", 2]
-    one_line_error(run(*order, "--out", "nueva/a.pt"), "no existe la carpeta", "nueva/a.pt")
+@pytest.mark.parametrize("name, flags", [
+    ("00_history.py", ["--steps", -1]),
+    ("02_bigram.py", ["--smoothing", 0]),
+    ("03_mlp.py", ["--n_embd", 0]),
+    ("04_batchnorm.py", ["--batch_size", 1]),
+    ("05_wavenet.py", ["--dilations", "1 0"]),
+])
+def test_constants_that_do_not_fit_stop_before_any_training(run, name, flags):
+    done = run(name, *flags)
+    one_line_error(done)
+    assert "train " not in done.stdout
+
+
+@pytest.mark.parametrize("out", ["palabras.txt", "", "nueva/a.pt", "carpeta", "/dev/null"])
+def test_an_out_that_cannot_be_is_one_line(run, words, tmp_path, out):
     (tmp_path / "carpeta").mkdir()
-    one_line_error(run(*order, "--out", "carpeta"), "no puedo guardar «carpeta»", "--out")
-    assert not list(tmp_path.glob("*.tmp"))
+    one_line_error(run("02_bigram.py", "--data", words, "--out", out), f"no puedo escribir «{out}»")
+    assert words.read_text("utf-8") == LINES
 
 
-@pytest.mark.parametrize("name", TRAINED)
-def test_on_a_terminal_a_line_rewrites_itself_and_head_is_quiet(words, tmp_path, name):
-    pty = pytest.importorskip("pty")
-    order = [name, *SMALL[name], "--data", words, "--steps", 4, "--eval_interval", 2]
-    ours, theirs = pty.openpty()
-    process = start(*order, cwd=tmp_path, stdout=theirs)
-    os.close(theirs)
-    shown = b""
-    while select.select([ours], [], [], 60)[0]:
-        try:
-            shown += os.read(ours, 4096)
-        except OSError:                                      # así dice Linux que nadie escribe ya
-            break
-    os.close(ours)
-    assert process.wait() == 0 and "resultado" in shown.decode()
-    assert b"\r\033[K" in shown or name == "02_bigram.py"    # que acaba en un instante
-    order = [sys.executable, str(ROOT / name), *map(str, order[1:])]
-    piped = subprocess.Popen(order, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    piped.stdout.readline()
-    piped.stdout.close()
-    assert piped.stderr.read() == b""
-    piped.wait()
-
-
-@pytest.mark.parametrize("name", TRAINED)
-def test_ctrl_c_while_training_is_one_line(words, tmp_path, name):
-    process = start(name, *SMALL[name], "--data", words, "--steps", 10**6, "--eval_interval", 10**6,
-                    cwd=tmp_path)
-    for line in process.stdout:
-        if "1000000 pasos" in line:
-            break
-    time.sleep(1)                                            # ya está en el bucle
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert "Traceback" not in err
-    assert "interrumpido" in out + err
-    assert process.returncode == (0 if name == "06_gpt.py" else 1)
+def test_a_folder_that_is_not_yours_is_one_line(lesson, words, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda folder, how: False)
+    with pytest.raises(SystemExit, match="^error: no puedo escribir «a.pt»"):
+        lesson("02_bigram.py", "--data", words, "--out", "a.pt")
 
 
 @pytest.mark.parametrize("name", LESSONS)
-def test_figures_are_drawn_only_if_asked(run, tmp_path, name):
+def test_plot_without_matplotlib_fails_at_once(lesson, monkeypatch, name):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ImportError, match="matplotlib"):
+        lesson(name, "--steps", 10**9, "--plot", "figuras")
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_figures_are_drawn_where_plot_says(run, words, tmp_path, name):
     pytest.importorskip("matplotlib")
-    assert run(name, "--steps", 0, "--plot", "dibujos").returncode == 0
-    drawn = list((tmp_path / "dibujos").glob("*.png")) if (tmp_path / "dibujos").exists() else []
-    assert all(path.read_bytes()[:4] == b"\x89PNG" for path in drawn)
-    promised = re.findall(r"savefig\(Path\(PLOT\) / \"(\w+\.png)\"", source(name))
-    assert promised and {path.name for path in drawn} <= set(promised)
+    flags = ["--data", words] if name in WITH_TEXT else []
+    done = run(name, *flags, *SMALL.get(name, []), "--steps", 0, "--plot", "las/figuras")
+    assert done.returncode == 0, done.stderr
+    promised = re.findall(r'savefig\(Path\(PLOT\) / "(\w+\.png)"', source(name))
+    assert promised
+    for path in (tmp_path / "las" / "figuras").iterdir():
+        assert path.name in promised
+        assert path.read_bytes().startswith(b"\x89PNG")
 
 
-def test_save_leaves_the_old_file_or_the_new_one(lesson, words):
-    torch = pytest.importorskip("torch")
-    save = lesson("03_mlp.py", *SMALL["03_mlp.py"], "--data", words, "--steps", 0)["save"]
-    save({"a": torch.ones(3)}, "c.pt")
+# Un entrenamiento breve de cada lección, con `-W error`
+@pytest.fixture(scope="module", params=TRAINED)
+def short(request, tmp_path_factory):
+    """Carpeta y resultado de entrenar cuatro pasos una lección con LINES."""
+    folder = tmp_path_factory.mktemp("breve")
+    (folder / "t.txt").write_text(LINES, "utf-8")
+    flags = ["--data", "t.txt", "--steps", 4, "--eval_interval", 2, "--out", "a.pt"]
+    return folder, run_script(request.param, *SMALL.get(request.param, []), *flags, cwd=folder)
+
+
+def test_a_training_ends_without_a_warning(short):
+    _, done = short
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_last_line_tells_the_result(short):
+    _, done = short
+    last = done.stdout.strip().split("\n")[-1]
+    loss = r"(\d+\.\d{4}|-)"
+    assert re.fullmatch(
+        rf"resultado train={loss} val={loss} test={loss} segundos=\d+\.\d tokens_s=(\d+|-) "
+        r"ckpt=a\.pt", last)
+
+
+def test_in_a_pipe_nothing_is_rewritten(short):
+    _, done = short
+    assert "\r" not in done.stdout
+    assert "\033" not in done.stdout
+
+
+def test_a_training_leaves_its_checkpoint_alone(short):
+    folder, _ = short
+    left = {path.name for path in folder.iterdir()}
+    assert left - {"stdout.txt", "stderr.txt"} == {"t.txt", "a.pt"}
+
+
+@pytest.mark.parametrize("name", ["00_history.py", "01_micrograd.py"])
+def test_the_first_lessons_end_without_a_warning(run, name):
+    done = run(name, "--steps", 0)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+# La terminal, la tubería y Ctrl-C
+def read_until_closed(terminal):
+    """Lo que se escribe en una terminal hasta que nadie la tiene abierta."""
+    shown = b""
+    while select.select([terminal], [], [], 60)[0]:
+        try:
+            shown += os.read(terminal, 4096)
+        except OSError:                                      # así dice Linux que nadie escribe ya
+            break
+    return shown.decode()
+
+
+@pytest.mark.parametrize("name", ["03_mlp.py", "06_gpt.py"])
+def test_on_a_terminal_a_line_rewrites_itself(words, tmp_path, name):
+    pty = pytest.importorskip("pty")
+    ours, theirs = pty.openpty()
+    flags = [*SMALL[name], "--data", words, "--steps", 20, "--eval_interval", 20]
+    process = start(name, *flags, cwd=tmp_path, stdout=theirs)
+    os.close(theirs)
+    shown = read_until_closed(ours)
+    os.close(ours)
+    assert process.wait(timeout=60) == 0
+    assert "\r\033[K20/20   pérdida " in shown
+
+
+def test_a_rewritten_line_fits_in_the_terminal(g, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "12")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    g["live"]("una línea demasiado larga")
+    assert capsys.readouterr().out == "\r\033[Kuna línea d"
+
+
+def test_head_stops_it_in_silence(words, tmp_path):
+    process = start("02_bigram.py", "--data", words, cwd=tmp_path)
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait(timeout=60) == -signal.SIGPIPE
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_ctrl_c_while_importing_is_silent(library, name):
+    waiting = "import time; print('importando', flush=True); time.sleep(60)"
+    process = start(name, env=library(waiting))
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=60)[1] == ""
+    assert process.returncode == -signal.SIGINT
+
+
+@pytest.mark.parametrize("name", [name for name in SCRIPTS if name != "06_gpt.py"])
+def test_nothing_else_listens_to_ctrl_c(name):
+    assert "KeyboardInterrupt" not in source(name)
+    assert source(name).count("signal.signal") == cell(name, "Fontanería").count("signal.signal")
+
+
+def test_ctrl_c_in_a_lesson_is_silent(words, tmp_path):
+    process = start("04_batchnorm.py", "--data", words, "--steps", 10**6, cwd=tmp_path)
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=60)[1] == ""
+    assert process.returncode == -signal.SIGINT
+
+
+# Guardar: la función es la misma en todas
+@pytest.fixture(scope="module")
+def g(tmp_path_factory):
+    """Los nombres de la lección 03, sin entrenar."""
+    folder = tmp_path_factory.mktemp("guardar")
+    (folder / "t.txt").write_text(LINES, "utf-8")
+    return inside("03_mlp.py", *SMALL["03_mlp.py"], "--data", "t.txt", "--steps", 0, cwd=folder)
+
+
+@pytest.fixture
+def save(g, tmp_path, monkeypatch):
+    """save("viejo", "a.pt"): la función de la lección, en una carpeta en que ya hay un a.pt."""
+    monkeypatch.chdir(tmp_path)
+    torch.save("viejo", "a.pt")
+    return g["save"]
+
+
+def test_saving_replaces_the_old_file(save):
+    save("nuevo", "a.pt")
+    assert torch.load("a.pt") == "nuevo"
+    assert os.listdir() == ["a.pt"]
+
+
+def test_on_a_full_disk_the_old_file_stays(save):
     resource = pytest.importorskip("resource")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))     # un disco en que no cabe más
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:
-        with pytest.raises(SystemExit, match="no puedo guardar «c.pt»"):
-            save({"a": torch.ones(3000)}, "c.pt")
+        with pytest.raises(SystemExit, match="^error: no puedo guardar .*a.pt»"):
+            save(torch.ones(3000), "a.pt")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, before)
-    assert torch.load("c.pt", weights_only=True)["a"].tolist() == [1, 1, 1]
-    save({"a": torch.zeros(3)}, "c.pt")
-    assert torch.load("c.pt", weights_only=True)["a"].tolist() == [0, 0, 0]
-    assert sorted(os.listdir()) == ["c.pt", "palabras.txt"]
+    assert torch.load("a.pt") == "viejo"
+
+
+def test_when_the_rename_fails_what_was_written_stays(save, monkeypatch):
+    def busy(source, target):
+        raise PermissionError(13, "Access is denied")
+    monkeypatch.setattr(os, "replace", busy)
+    with pytest.raises(SystemExit) as error:
+        save("nuevo", "a.pt")
+    aside = re.search(r"Lo escrito está en (.+\.tmp)", str(error.value))[1]
+    assert torch.load(aside) == "nuevo"
+    assert torch.load("a.pt") == "viejo"
+
+
+def test_saving_to_a_link_writes_its_target(save, tmp_path):
+    (tmp_path / "enlace.pt").symlink_to("a.pt")
+    save("nuevo", "enlace.pt")
+    assert torch.load("a.pt") == "nuevo"
+    assert (tmp_path / "enlace.pt").is_symlink()
+
+
+def test_two_runs_may_save_to_one_file(save, monkeypatch):
+    """Otro proceso guarda entero justo antes de que éste ponga lo suyo en su sitio."""
+    real = os.replace
+
+    def replace(source, target):
+        monkeypatch.setattr(os, "replace", real)
+        monkeypatch.setattr(os, "getpid", lambda: 1)
+        save("el otro", "a.pt")
+        assert torch.load("a.pt") == "el otro"
+        real(source, target)
+    monkeypatch.setattr(os, "replace", replace)
+    save("nuevo", "a.pt")
+    assert torch.load("a.pt") == "nuevo"
 
 
 # Los cuadernos
+KERNEL = r"""import re, sys
+sys.argv = ["ipykernel_launcher.py", "-f", "k.json", "--steps", "9"]
+names = {}
+for cell in re.split("^# %%.*$", open("cuaderno.txt").read(), flags=re.M):
+    exec(cell, names)
+print("pasos", names["STEPS"])
+"""
 
-def test_pasted_cells_keep_their_constants(tmp_path):
+
+def test_pasted_cells_keep_their_constants(run, tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "pueblos.txt").write_text(LINES, "utf-8")
     pasted = source("03_mlp.py").replace("STEPS = 4000 ", "STEPS = 0 ")
-    kernel = ("import re, sys\nsys.argv = ['ipykernel_launcher.py', '-f', 'k.json', '--steps', '9']\n"
-              "names = {}\nfor cell in re.split('^# %%.*$', open('cuaderno.txt').read(), flags=re.M):\n"
-              "    exec(cell, names)\n"
-              "print('pasos', names['STEPS'])\n")
     (tmp_path / "cuaderno.txt").write_text(pasted, "utf-8")
-    (tmp_path / "kernel.py").write_text(kernel, "utf-8")
-    done = run_script(tmp_path / "kernel.py", cwd=tmp_path)
+    (tmp_path / "kernel.py").write_text(KERNEL, "utf-8")
+    done = run(tmp_path / "kernel.py")
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith("pasos 0\n")
 
 
 def test_run_in_a_notebook_obeys_its_options(lesson, words):
     """%run da __file__ y sys.argv, y una salida sin `reconfigure`, como la de `lesson`."""
-    names = lesson("06_gpt.py", *SMALL["06_gpt.py"], "--data", words, "--steps", 0, "--seed", 5)
-    assert (names["STEPS"], names["SEED"], names["text"]) == (0, 5, LINES)
-    with pytest.raises(SystemExit):
-        lesson("06_gpt.py", "--no_existe")
+    names = lesson("02_bigram.py", "--data", words, "--steps", 0, "--seed", 5)
+    assert (names["STEPS"], names["SEED"]) == (0, 5)
+
+
+# Las versiones de Python para las que torch 2.13 tiene ruedas
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_the_syntax_is_that_of_python_3_10(name):
+    ast.parse(source(name), feature_version=(3, 10))
+
+
+@pytest.mark.parametrize("version", ["3.10", "3.11", "3.12", "3.13", "3.14"])
+def test_the_lessons_end_in_another_python(tmp_path, version):
+    if sys.version.startswith(version + "."):
+        pytest.skip(f"{version} es el de todas las demás pruebas")
+    python = shutil.which("python" + version) or "no"
+    if subprocess.call(f"{python} -c 'import torch'", shell=True):
+        pytest.skip(f"aquí no hay un Python {version} con torch")
+    for name in LESSONS:
+        order = [python, "-W", "error", ROOT / name, "--steps", "0"]
+        assert subprocess.call(order, cwd=tmp_path) == 0

@@ -58,7 +58,6 @@ TEXTS = {
     "hebreo": noise("אבגדהוזחטי ", 200, 20),
     "emoji": noise("😀😃👨‍👩‍👧❤️🇪🇸é", 200, 10),
     "letras con marcas sueltas": noise(MARKED, 200, 10),
-    "cifras": noise("0123456789", 300, 8),
     "signos": noise(SIGNS, 200, 15),
     "líneas muy largas": lines(*PAGES),
     "una línea muy larga y nueve cortas": " ".join(PAGES) + "\nsí" * 9,

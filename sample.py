@@ -4,7 +4,7 @@ sample.py: hacer hablar a cualquiera de los modelos del curso
 Al terminar sabrás en qué se distingue usar un modelo de entrenarlo: ni clases
 ni gradientes, sólo funciones de los pesos. Verás qué hacen la temperatura y
 top-k, cómo se pliega un BatchNorm, y cómo una memoria (cache) hace que cada
-carácter cueste una posición y no una ventana entera.
+carácter cueste una o dos posiciones y no una ventana entera.
 
     python sample.py models/sonetos.pt                       uno que viene con el curso
     python sample.py ckpt.pt --prompt "# Soneto: " --num 3   el tuyo, tres veces
@@ -24,7 +24,7 @@ import warnings
 from pathlib import Path
 
 # %% Constantes: cámbialas aquí y vuelve a ejecutar, o dales valor desde la terminal
-CKPT = "ckpt.pt"   # punto de control (checkpoint) de 02 a 06; puede ir sin nombre
+CKPT = "ckpt.pt"   # punto de control (checkpoint) de 02 a 06; en la terminal, basta su nombre
 PROMPT = ""        # comienzo del texto; si lleva un guion delante, --prompt=-Hola
 LENGTH = 500       # caracteres que se añaden a cada texto
 NUM = 1            # textos que se generan, todos a la vez
@@ -59,7 +59,7 @@ import torch
 import torch.nn.functional as F
 
 # %% 1. De las notas a la probabilidad
-# Un modelo da una nota (logit) a cada carácter que podría seguir, y el softmax (lección 02) hace de
+# Un modelo da una nota (logit) a cada carácter que podría seguir, y el softmax (lección 01) hace de
 # ellas probabilidades. Dividir antes las notas por la temperatura separa o junta esas
 # probabilidades: cerca de 0 gana siempre la nota mayor; con 1 el modelo habla como aprendió; muy
 # arriba, todos los caracteres se igualan. Hinton et al., «Distilling the Knowledge in a Neural
@@ -72,7 +72,7 @@ def probabilities(logits, temperature, top_k):
     logits = logits.double()                                 # en float32, 2 / 1e-40 no cabe
     if 0 < top_k < logits.size(1):
         best, where = logits.topk(top_k)                                          # (K, top_k)
-        logits = torch.full_like(logits, -math.inf).scatter(1, where, best)
+        logits = torch.full_like(logits, -math.inf).scatter(1, where, best)  # las demás, -inf
     return F.softmax(logits / temperature, dim=-1)
 
 three = torch.tensor([[2.0, 1.0, 0.0]])                      # (1, V) notas
@@ -95,7 +95,7 @@ if min(LENGTH, NUM) < 1 or TOP_K < 0 or SEED >= 2**63:
 # izquierda se rellena con fronteras. Con contexto de 4 y frontera 0, de [7, 0, 5] ven [0, 0, 0, 5].
 def bigram(w, c, ids, memory):
     """Notas del carácter que sigue al último de `ids` (K, n): (K, V)."""
-    return F.embedding(ids[:, -1], w["log_p"])
+    return F.embedding(ids[:, -1], w["log_p"])               # log p: softmax lo devuelve a p
 
 def context(table, c, ids):
     """Los vectores de los T últimos de `ids` (K, n), uno tras otro: (K, T * C)."""
@@ -143,7 +143,7 @@ assert torch.allclose(folded, apart, atol=1e-3)
 
 def batchnorm(w, c, ids, memory):
     """Notas del carácter que sigue a `ids` (K, n): (K, V). En `memory`, las capas plegadas."""
-    head = 2 + 3 * c["n_layer"]                              # 0 vectores, 1 aplanar; luego, de a 3
+    head = 2 + 3 * c["n_layer"]                              # vectores, aplanar, y de 3 en 3
     if not memory:
         memory["folded"] = [fold(w, i) for i in range(2, head, 3)]
     x = context(w["0.weight"], c, ids)                                            # (K, T * C)
@@ -158,7 +158,8 @@ def batchnorm(w, c, ids, memory):
 # (queue): por un extremo entra el nuevo, y por el otro sale el de hace d caracteres. Con d = 2 y la
 # cola [a, b], llega c: se combina con a, que es el de hace dos, y queda [b, c]. Luego llega e, se
 # combina con b, y queda [c, e]. Paine et al., «Fast Wavenet Generation Algorithm» (2016).
-# Una frontera llena de sí misma la cola de su texto, porque antes de una línea todo es frontera.
+# Al llegar una frontera, la cola de ese texto se llena de ella: antes de una línea todo es
+# frontera.
 def wavenet(w, c, ids, memory):
     """Notas del carácter que sigue a `ids` (K, n): (K, V). En `memory`, la cola de cada capa."""
     text = ids[:, memory.get("seen", 0):]                                         # (K, nuevos)
@@ -194,10 +195,10 @@ def wavenet(w, c, ids, memory):
 # La misma cuenta que en 06_gpt.py, sin clases. Cuando llega un carácter nuevo, las claves y los
 # valores de los anteriores no cambian, porque nadie ve el futuro: se guardan, y sólo se calculan
 # los del nuevo (Shazeer, «Fast Transformer Decoding», 2019, apartado 2.4). Cada carácter cuesta así
-# una posición, y no la ventana entera.
+# una posición, aunque ésta mire a todas las guardadas.
 # ¿Y al llenarse la ventana? Hay que soltar los caracteres más viejos; pero lo guardado de los demás
 # se calculó viéndolos, y ya no vale. Por eso se suelta de golpe la mitad más vieja y se recalcula
-# la otra mitad: eso ocurre una vez cada media ventana, y cada carácter sale, de media, por dos
+# la otra mitad: eso ocurre una vez cada media ventana, y cada carácter cuesta, de media, dos
 # posiciones. El precio es que el modelo ve a veces sólo media ventana.
 def norm(w, name, x):
     """LayerNorm de cada posición, si el modelo la lleva: (..., C) -> (..., C)."""
@@ -249,33 +250,33 @@ def feed_forward(w, c, block, x):
         x = x.square()
     return linear(w, block + "feed_forward.2", x)
 
-# El número de «oma», con tres cifras por carácter, es 3 + 2 · 1000 + 1 · 1000². Con los caracteres
-# del último al primero, multiplicados por 1, 1000, 1000²..., las sumas parciales son los números de
-# «a», «ma», «oma»... y el resto de dividirlos da la fila de cada uno en su tabla.
+# El número de «oma» en base b (1000 en 06_gpt.py) es 3 + 2 · b + 1 · b². Con los caracteres del
+# último al primero, multiplicados por 1, b, b²..., las sumas parciales son los números de «a»,
+# «ma», «oma»..., y el resto de dividirlos da la fila de cada uno en su tabla.
 def ngrams(w, c, recent):
-    """Lo que dicen las tablas de los m últimos puestos de `recent` (K, m + n - 1): (K, m, C)."""
-    n, rows = c["ngrams"], c["rows"]
-    back = recent.unfold(1, n, 1).flip(2)                                         # (K, m, n)
-    weighted = back * c["base"] ** torch.arange(n)                                # (K, m, n)
-    numbers = weighted.cumsum(2)[..., 1:]                                         # (K, m, n - 1)
-    found = numbers % rows + rows * torch.arange(n - 1)                           # (K, m, n - 1)
+    """Lo que dicen las tablas de los m últimos puestos de `recent` (K, m + most - 1): (K, m, C)."""
+    most, rows = c["ngrams"], c["rows"]
+    back = recent.unfold(1, most, 1).flip(2)                                         # (K, m, most)
+    weighted = back * c["base"] ** torch.arange(most)                                # (K, m, most)
+    numbers = weighted.cumsum(2)[..., 1:]                                         # (K, m, most - 1)
+    found = numbers % rows + rows * torch.arange(most - 1)                           # (K, m, most - 1)
     return F.embedding(found, w["ngrams.weight"]).sum(2)
 
 def gpt(w, c, ids, memory):
-    """Notas del carácter que sigue a `ids` (K, N): (K, V). En `memory`, claves y valores."""
+    """Notas del carácter que sigue a `ids` (K, n): (K, V). En `memory`, claves y valores."""
     T = c["block_size"]
     half = T - T // 2
     over = max(0, ids.size(1) - T)                           # caracteres que no caben
     start = half * math.ceil(over / half)                    # se sueltan mitades enteras
-    window = ids[:, start:]                                                       # (K, n)
-    n = window.size(1)
-    if memory.get("seen") != (start, n - 1):                 # no es la del carácter anterior
+    window = ids[:, start:]                                                       # (K, width)
+    width = window.size(1)
+    if memory.get("seen") != (start, width - 1):                 # no es la del carácter anterior
         memory.clear()
-    first = n - 1 if memory else 0                           # primera posición por calcular
-    memory["seen"] = start, n
+    first = width - 1 if memory else 0                           # primera posición por calcular
+    memory["seen"] = start, width
     x = F.embedding(window[:, first:], w["token.weight"])                         # (K, m, C)
     if not c["rotary"]:
-        x = x + w["position.weight"][first:n]
+        x = x + w["position.weight"][first:width]
     if c["ngrams"] > 1:                                      # antes de la ventana, el id 0
         padded = F.pad(window, (c["ngrams"] - 1, 0))
         x = x + ngrams(w, c, padded[:, first:])
@@ -295,7 +296,8 @@ def gpt(w, c, ids, memory):
 # valores sencillos y no ejecuta nada de lo que el fichero traiga (así es en la versión de
 # requirements.txt; en algunas anteriores a la 2.10 se encontró cómo burlarlo). Lo demás se ve
 # usándolo: se le da cada carácter por su cuenta, y un texto al azar que llena la ventana y pasa de
-# ella, con memoria y sin ella. Si las dos notas no coinciden, ese modelo no es de aquí.
+# ella, con memoria y sin ella. Si las notas no coinciden, el fichero está dañado o no es de este
+# curso.
 MODELS = {
     "bigram": bigram,
     "mlp": mlp,
@@ -357,7 +359,7 @@ ids[:, :begun] = torch.tensor([chars.index(char) for char in opening])
 memory = {}
 tick = time.perf_counter()
 print(prompt, end="")
-with torch.inference_mode():
+with torch.inference_mode():                                 # sin apuntar nada para gradientes
     for n in range(begun, begun + LENGTH):
         logits = forward(w, c, ids[:, :n], memory)                                # (K, V)
         p = probabilities(logits, TEMPERATURE, TOP_K)                             # (K, V)
@@ -372,8 +374,16 @@ for k in range(1, NUM):
 speed = LENGTH * NUM / seconds
 print(f"\n{speed:.0f} caracteres por segundo. Para repetirlo: --seed {seed}", file=sys.stderr)
 
-# %% Experimentos: predice antes de mirar (con models/poesia.pt)
-# - TEMPERATURE = 0.3, 1.0 y 1.5: ¿qué parte de sus palabras está en el libro? 98 %, 88 % y 66 %.
-# - Y de las que escribe, ¿cuántas son distintas? 9 %, 36 % y 55 %: la prudencia se repite.
-# - NUM = 16: ¿tarda 16 veces lo que uno? Unas doce: el ordenador rinde más con lotes.
-# - Pon {} donde dice memory en el bucle: mismas notas; ¿cuánto más tarda? Diecisiete veces.
+# %% Experimentos: predice antes de mirar
+# Todos, con CKPT = "models/sonetos.pt", PROMPT = "La luna ", LENGTH = 60 y SEED = 7:
+# - TEMPERATURE = 0.3: ¿qué pierde quien nunca se arriesga? Se repite: «La luna en la esperanza de la
+#   muerte de la muerte de la muerte».
+# - TOP_K = 1: ¿y si no se sortea nunca? Lo mismo, y peor: «La luna en la cabeza de la muerte, / y en
+#   la cabeza de la cabeza muerte».
+# - TEMPERATURE = 1.2: ¿y si se arriesga mucho? Inventa palabras: «La luna condole. // Uanecillos».
+# - TEMPERATURE = 1.2, TOP_K = 5: ¿se puede arriesgar sin disparatar? Más: «La luna entaría. // Es el
+#   sol, esta peligro entristece».
+# - NUM = 16: ¿tarda 16 veces lo que uno? Mira los caracteres por segundo: bastante menos, porque el
+#   ordenador rinde más con lotes.
+# - Cambia, en el bucle, memory por {}: ¿escribe lo mismo? Lo mismo, y tanto más despacio cuanto más
+#   largo es el texto.

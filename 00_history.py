@@ -78,9 +78,9 @@ if PLOT:
 # que la encienda cuando `a` calla: una entrada que siempre vale 1.
 #
 # La última columna de la tabla, «una sola», vale 1 si está encendida `a` o lo está `b`, pero no las
-# dos. Se llama o exclusivo (XOR), y volverá a salir. Pide dos capas (layers), es decir, dos grupos
-# de neuronas, uno detrás de otro. En la primera hay una neurona para «a sin b» y otra para «b sin
-# a». La segunda es una sola neurona, que las junta.
+# dos: es decir, si son distintas. Se llama o exclusivo (XOR), y volverá a salir. Pide dos capas
+# (layers), que son dos grupos de neuronas, uno detrás de otro. En la primera hay una neurona para
+# «a sin b» y otra para «b sin a». La segunda es una sola neurona, que las junta.
 #
 # El número por el que se multiplica lo que llega por una conexión es su peso (weight). Aquí no hay
 # pesos que aprender: todas las conexiones cuentan lo mismo. Si una neurona ha de contar el doble
@@ -187,10 +187,11 @@ assert FLIPPED > 1 or recovered == 300
 print(f"   con {FLIPPED} de los 8 signos cambiados al azar, acierta {recovered} veces de 300")
 
 # Una neurona sola también aprende algo. Le llega un punto, x, que es una lista de números. Tiene un
-# peso para cada uno, la lista w. Su respuesta, y, es el producto escalar w·x. La regla de Hebb suma
-# a los pesos rate · y · x, donde rate es una tasa pequeña. Cuanto mayores son los pesos, mayor es
-# la respuesta; y cuanto mayor es la respuesta, más crecen los pesos: se disparan. Oja, «Simplified
-# Neuron Model as a Principal Component Analyzer» (1982), pone un freno: resta rate · y² · w.
+# peso para cada uno, la lista w. Su respuesta es el producto escalar w·x, que se llama `y`. La
+# regla de Hebb suma a los pesos rate · y · x, donde rate es una tasa pequeña. Cuanto mayores son
+# los pesos, mayor es la respuesta; y cuanto mayor es la respuesta, más crecen los pesos: se
+# disparan. Oja, «Simplified Neuron Model as a Principal Component Analyzer» (1982), pone un freno:
+# resta rate · y² · w.
 #
 # A lápiz, con w = (1, 0), x = (2, 1) y rate = 0.1, la respuesta es 2. Hebb suma 0.2 · (2, 1) y
 # llega a (1.4, 0.2). Oja resta además 0.4 · (1, 0) y llega a (1, 0.2). La lista de Oja mide menos
@@ -527,9 +528,11 @@ for hidden in 0, N_SMALL:
         rate = 0.1 * (1 - step / 1501)
         W += rate * (fixed.T @ fixed - loose.T @ loose) / 400
     print()
-# Sin ocultas se queda en log 2, como tenía que ser. Con cuatro suele bajar de 0.1: de las diez
-# semillas de la 0 a la 9, en nueve. Con la 0 se atasca en 0.60, porque también al aprender hay
-# valles malos.
+# Sin ocultas se queda en log 2, como tenía que ser. Con cuatro suele acabar por debajo de 0.1: así
+# es en nueve de las diez semillas de la 0 a la 9. Con la 0 llega a 0.05 y después sube hasta 0.60.
+# No es que no se pueda: con la derivada de `exact`, desde los mismos pesos, acaba en 0.04. Es que,
+# cuando los pesos crecen, las cadenas libres apenas saltan de un estado a otro, y la resta que dan
+# se aparta mucho de la derivada.
 #
 # Lo que no pudo: ir deprisa. Cada paso sortea unidad a unidad, y las cadenas libres van con
 # retraso: tardan en olvidar los pesos de antes.
@@ -544,7 +547,7 @@ for hidden in 0, N_SMALL:
 # (CD-1). En vez de esperar al equilibrio, se hace un viaje de ida y vuelta: con el dato se sortean
 # las ocultas, con ellas se sueñan unas visibles, y con éstas se sortean otra vez las ocultas. La
 # resta de la celda 5 se hace entre el dato y ese sueño. Ya no es la derivada exacta, pero cuesta
-# muy poco y suele ir hacia el mismo lado.
+# muy poco y en la práctica suele bastar.
 #
 # Aquí las unidades ya no valen +1 o -1, sino 1 o 0. Lo visible, `v`, es una palabra. En cada una de
 # sus L posiciones hay V unidades, una por letra posible, y sólo vale 1 la de su letra (one-hot). Si

@@ -471,10 +471,10 @@ print(f"   en PyTorch  {cells(in_torch)}")
 # logaritmo natural (negative log-likelihood, NLL). Mide la sorpresa: si la red le daba p = 1 es 0,
 # y si le daba casi nada, es enorme.
 #
-# Su derivada respecto de los logits es muy sencilla, p - y: lo que dijo menos lo que era, donde y
-# vale 1 en la correcta y 0 en las demás. La lección 02 lo deduce; aquí se comprueba. Al bajar por
-# esa pendiente sube el logit de la correcta y bajan los otros, cada uno en la medida en que se
-# equivocó.
+# Su derivada respecto de los logits es muy sencilla, p - y: lo que la red dijo menos lo que era.
+# Ahí `y` vale 1 en la opción correcta y 0 en las demás. La lección 02 lo deduce; aquí se comprueba.
+# Al bajar por esa pendiente sube el logit de la correcta y bajan los otros, cada uno en la medida
+# en que se equivocó.
 scores = [A, 1.0, -1.0]
 logits = [Value(score) for score in scores]
 powers = [logit.exp() for logit in logits]

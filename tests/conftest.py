@@ -32,7 +32,7 @@ processes.set_forkserver_preload(["torch", "numpy", "conftest"])
 
 
 def become(path, args, folder):
-    """En un proceso recién bifurcado: ser `python -W error path args`, con su salida en ficheros."""
+    """En un proceso recién bifurcado: ser `python -W error path args`, que escribe en ficheros."""
     os.chdir(folder)
     warnings.simplefilter("error")
     warnings.filterwarnings("ignore", module="matplotlib")   # los suyos, no los nuestros
@@ -50,8 +50,8 @@ def run_script(script, *args, cwd):
     process.start()
     process.join(300)
     process.kill()
-    out = Path(cwd, "stdout.txt").read_text("utf-8")
-    err = Path(cwd, "stderr.txt").read_text("utf-8")
+    out = Path(cwd, "stdout.txt").read_bytes().decode()      # «\r» no es aquí un fin de línea
+    err = Path(cwd, "stderr.txt").read_bytes().decode()
     return SimpleNamespace(returncode=process.exitcode, stdout=out, stderr=err)
 
 

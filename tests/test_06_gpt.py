@@ -1,4 +1,4 @@
-"""06_gpt.py: cada pieza contra la de PyTorch o una cuenta hecha aparte, y el entrenamiento de verdad."""
+"""06_gpt.py: cada pieza contra PyTorch o una cuenta hecha aparte, y el entrenamiento de verdad."""
 import math
 import os
 import random
@@ -716,7 +716,7 @@ def test_the_second_rank_does_not(joint):
 
 
 def test_two_ranks_take_the_step_of_the_joint_batch(joint, build):
-    """Un proceso, con las ventanas de los dos; la tasa sube en 100 pasos y aquí baja en el sexto."""
+    """Un proceso, con las ventanas de los dos; la tasa sube en 100 pasos y cae en el sexto."""
     g = build("--ngram_dropout", 0)
     model = g.model.train()
     for step in range(1, 7):

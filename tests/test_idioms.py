@@ -1,5 +1,5 @@
-"""Lo que todos los guiones comparten, probado una vez sobre todos: la casa, las opciones, los textos,
-las comprobaciones, lo que imprimen, Ctrl-C, lo que guardan, los cuadernos y las versiones de Python."""
+"""Lo que todos los guiones comparten, probado una vez sobre todos: la casa, las opciones, los
+textos, las comprobaciones, lo que imprimen, Ctrl-C, lo que guardan, los cuadernos y las versiones."""
 import ast
 import os
 import re
@@ -362,6 +362,13 @@ def test_a_training_leaves_its_checkpoint_alone(short):
     folder, _ = short
     left = {path.name for path in folder.iterdir()}
     assert left - {"stdout.txt", "stderr.txt"} == {"t.txt", "a.pt"}
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_without_steps_nothing_is_written(run, words, tmp_path, name):
+    done = run(name, *SMALL.get(name, []), "--data", words, "--steps", 0)
+    assert done.returncode == 0, done.stderr
+    assert not list(tmp_path.glob("*.pt*"))
 
 
 @pytest.mark.parametrize("name", ["00_history.py", "01_micrograd.py"])

@@ -1,4 +1,4 @@
-"""data/prepare.py: el programa de verdad, en una carpeta vacía y sin red; lo que baja está aquí al lado."""
+"""data/prepare.py: el programa de verdad, en una carpeta vacía; casi siempre sin red."""
 import hashlib
 import io
 import re

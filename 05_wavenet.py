@@ -175,9 +175,9 @@ for window, target in zip(X[:4], Y):
 # ¿Y sin ella? Hay tres maneras de caer:
 # - La capa de la 04, tal cual, da un error: su x.mean(0) sale (T, C), y no cabe en una media
 #   anotada (C,). Un error es lo mejor que puede pasar.
-# - La misma capa, si no corrige la media anotada sino que la sustituye por otra (como en la clase),
-#   no se queja. Cada posición recibe media y varianza propias, sacadas de T veces menos números, y
-#   sólo lo delata la forma de la media anotada, (T, C).
+# - La misma capa, si no corrige la media anotada sino que la sustituye por otra (así la escribe
+#   Karpathy), no se queja. Cada posición recibe media y varianza propias, sacadas de T veces menos
+#   números, y sólo lo delata la forma de la media anotada, (T, C).
 # - La de PyTorch admite tres dimensiones, pero en otro orden: (B, C, T), los canales en medio. Con
 #   (B, T, C) se queja... salvo si T y C son iguales. Entonces normaliza por posiciones, y calla.
 # Lo que sigue es la cura. flatten(0, -2) pone en fila todas las dimensiones menos la última, y view

@@ -46,12 +46,12 @@ if Path(sys.argv[0]).resolve() == file:                      # python o %run; pe
                                       formatter_class=argparse.RawDescriptionHelpFormatter)
     cell = file.read_text("utf-8").split("# %%")[1]
     for name, note in re.findall(r"^([A-Z_]+) = .*?  # (.+)$", cell, re.M):
-        value, note = globals()[name], note.replace("%", "%%")
+        value, note = globals()[name], note.replace("%", "%%") + " [%(default)s]"
         kind = {"type": type(value)}
         if isinstance(value, bool):
             kind = {"action": argparse.BooleanOptionalAction}                   # --x y --no-x
-        options.add_argument(f"--{name.lower()}", default=value, help=f"{note} [{value}]", **kind)
-    globals().update({k.upper(): v for k, v in vars(options.parse_args()).items()})
+        options.add_argument(f"--{name.lower()}", dest=name, default=value, help=note, **kind)
+    globals().update(vars(options.parse_args()))
 
 # %% Bibliotecas, tras las opciones porque tardan un segundo en llegar
 import torch
@@ -87,9 +87,9 @@ if EVAL_INTERVAL < 1 or SMOOTHING == 0:
 # Un modelo de lenguaje dice qué carácter puede venir después de lo ya escrito, y con qué
 # probabilidad. El más simple mira sólo el carácter anterior. Le basta saber cuántas veces sale cada
 # pareja de caracteres seguidos (bigram): si tras la «q» vino casi siempre una «u», dirá «u».
-# Así, a mano, lo hizo A. A. Markov en 1913. En veinte mil letras de «Eugenio Oneguin» contó que a
-# una vocal la sigue otra vocal 13 veces de cada cien, y a una consonante, una vocal, 66 veces de
-# cada cien. Lo que viene depende de lo anterior, y esa dependencia se puede contar.
+# Así, a mano, lo hizo A. A. Markov en 1913, con veinte mil letras de «Eugenio Oneguin». A una vocal
+# la seguía otra vocal 13 veces de cada cien. A una consonante la seguía una vocal 66 veces de cada
+# cien. Lo que viene depende de lo anterior, y esa dependencia se puede contar.
 def count_in_a_loop(text):
     """Cuántas veces sale en `text` cada pareja de caracteres seguidos: {(a, b): veces}."""
     pairs = {}
@@ -100,7 +100,9 @@ def count_in_a_loop(text):
 assert count_in_a_loop("papas") == {("p", "a"): 2, ("a", "p"): 1, ("a", "s"): 1}
 
 # Cada línea del texto es un ejemplo, y el salto de línea, «\n», es la frontera entre dos. Se cuenta
-# como un carácter más: así la tabla sabe también cómo se empieza y cómo se acaba.
+# como un carácter más: así se sabe también con qué se empieza y con qué se acaba. En lo que se
+# imprime, 'a\n' es una «a» al final de una línea. La celda siguiente parte las líneas en tres, y da
+# un número, su id, a cada uno de los V caracteres distintos, que juntos son el vocabulario.
 whole = "\n" + "\n".join(line.strip() for line in text.split("\n") if line.strip()) + "\n"
 pairs = count_in_a_loop(whole)
 often = sorted(pairs, key=pairs.get, reverse=True)[:6]
@@ -133,7 +135,7 @@ repeated = sum(line in known for line in val)
 print(f"{len(lines)} líneas; de las {len(val)} de validar, {repeated} están entre las de entrenar")
 
 # %% 2. La misma cuenta, en una tabla
-# En el ordenador un carácter es un número menor que V, su id, y las cuentas, una tabla de V por V:
+# En el ordenador un carácter es su id, un número menor que V. Las cuentas son una tabla de V por V:
 # una fila por cada carácter anterior y una columna por cada siguiente. Para contar sin un bucle de
 # Python se hace de cada pareja un solo número. Si V fuera 10, la pareja (4, 7) sería el 47; en
 # general, (a, b) es a·V + b. Y bincount cuenta de una vez cuántas veces sale cada número.
@@ -164,10 +166,11 @@ counts = count(splits["train"][:-1], splits["train"][1:])    # (V, V)
 print(f"   para entrenar, {counts.sum()} parejas, {(counts > 0).sum()} distintas de {V * V}")
 
 # %% 3. De cuentas a probabilidades
-# Cada fila, dividida por su suma, dice qué sigue a un carácter: si tras la «q» hubo nueve veces «u»
-# y una vez «a», 0.9 y 0.1. Pero entonces lo que no se vio es imposible, y no haberlo visto nunca
-# no prueba tanto. Por eso se suma antes un poco a cada cuenta, como si cada pareja se hubiera visto
-# ese poco. Es suavizar (smoothing); sumar a todas lo mismo lleva el nombre de Lidstone.
+# Cada fila, dividida por su suma, dice qué sigue a un carácter. Si tras la «q» hubo nueve veces «u»
+# y una vez «a», las probabilidades son 0.9 y 0.1. Pero entonces lo que no se vio tiene probabilidad
+# 0, y no haberlo visto nunca no prueba tanto. Por eso se suma antes un poco a cada cuenta, como si
+# cada pareja se hubiera visto ese poco. Es suavizar (smoothing). Sumar a todas lo mismo lleva el
+# nombre de Lidstone.
 def probabilities(counts, smoothing):
     """Las filas de `counts + smoothing`, divididas por su suma; si suma 0, ceros: (V, V)."""
     raised = counts.double() + smoothing
@@ -179,13 +182,15 @@ assert (P.sum(1) - 1).abs().max() < 1e-9
 
 # El error de siempre es olvidar keepdim. Las filas de esta tabla de dos por dos suman 4 y 2. Con
 # keepdim esas sumas son una columna, (2, 1), y cada fila se divide por la suya. Sin él son una
-# fila, (2,): PyTorch la repite hacia abajo (broadcasting), y se divide cada columna por 4 o por 2.
+# fila, (2,). PyTorch la repite hacia abajo (broadcasting, lección 01), y se divide la primera
+# columna por 4 y la segunda por 2.
 hand = torch.tensor([[3, 1], [0, 2]])                        # (2, 2)
 assert (hand / hand.sum(1, keepdim=True)).tolist() == [[0.75, 0.25], [0, 1]]
 assert (hand / hand.sum(1)).tolist() == [[0.75, 0.5], [0, 1]]
-# Nada avisa. Con las cuentas de un texto engaña aún mejor: como todo carácter es tantas veces el
-# primero de una pareja como el segundo, las columnas de lo que sale suman 1. Las filas, no: un
-# assert como el de arriba lo caza.
+# Nada avisa. Con las cuentas de un texto engaña aún mejor. El texto empieza y acaba en la frontera,
+# así que todo carácter es tantas veces el primero de una pareja como el segundo. Por eso las
+# columnas de lo que sale suman 1. Las filas, no: un assert como el de arriba lo caza. En la tabla
+# de después, cada fila es un carácter y, con su probabilidad, los seis que más lo siguen.
 seen = counts.double() + 1
 wrong = seen / seen.sum(1)                                   # (V, V) / (V,)
 assert (wrong.sum(0) - 1).abs().max() < 1e-9
@@ -216,8 +221,9 @@ if PLOT:
 # un producto de miles de números menores que 1 es tan pequeño que el ordenador lo toma por 0. Su
 # logaritmo sí cabe, porque el logaritmo de un producto es la suma de los logaritmos. Con el signo
 # cambiado, y dividida entre el número de caracteres, esa suma es la pérdida (negative
-# log-likelihood, NLL): -log p, la sorpresa de un carácter, de media. Vale 0 para quien acierta
-# seguro, y crece sin fin cuanto más imposible se creía lo que ha pasado.
+# log-likelihood, NLL; lección 01). Es la media de -log p, la sorpresa de cada carácter. La sorpresa
+# vale 0 para quien estaba seguro y acierta, y crece sin fin cuanto más imposible se creía lo que ha
+# pasado.
 def nll(log_p, row):
     """Pérdida de los logaritmos `log_p` (V, V) en las parejas de `row` (N,), nats por carácter."""
     return -log_p[row[:-1], row[1:]].mean().item()
@@ -239,12 +245,14 @@ print(f"   {word!r}: verosimilitud {product:.1e}, "
       f"pérdida {loss:.4f}")
 assert math.isclose(loss, nll(log_p, joined([word])), rel_tol=1e-9)
 
-# Con el logaritmo natural la sorpresa se mide en nats; con el de base 2, en bits. Un bit es la de
-# una moneda, cara o cruz, y un nat son 1 / log 2 = 1.44 bits. Hay otra manera de decir lo mismo:
-# una pérdida de log 10 es la de quien duda entre 10 caracteres igual de probables. Ese 10, e
-# elevado a la pérdida, es la perplejidad (perplexity). La de quien no sabe nada es V.
-# En la tabla que sigue, mira la columna de «sin suavizar»: una sola pareja nunca vista tenía
-# probabilidad 0, su sorpresa es infinita, y la pérdida también.
+# Con el logaritmo natural la sorpresa se mide en nats; con el de base 2, en bits. Un bit es la
+# sorpresa de una moneda, cara o cruz, y un nat son 1 / log 2 = 1.44 bits. Hay otra manera de decir
+# lo mismo. Una pérdida de log 10 es la de quien duda entre 10 caracteres igual de probables. Ese
+# 10, que es e elevado a la pérdida, es la perplejidad (perplexity). La de quien no sabe nada es V.
+#
+# En la tabla que sigue, mira la columna «sin suavizar». Basta una pareja nunca vista al entrenar:
+# su probabilidad es 0, su sorpresa es infinita (inf), y la pérdida también. Los bits y la
+# perplejidad son los de la pérdida suavizada.
 losses = {}
 print("   parte   parejas   nunca vistas   sin suavizar   suavizada    bits   perplejidad")
 for name in ("train", "val"):
@@ -259,19 +267,22 @@ for name in ("train", "val"):
           f"{math.exp(losses[name]):13.2f}")
 
 # ¿Cuánto suavizar? Poco deja casi imposible lo nuevo; mucho borra lo contado. Lo decide la
-# validación, no las líneas de entrenar: en ellas todo se ha visto ya, y lo mejor sería nada.
+# validación, no las líneas de entrenar: en ellas se ha visto ya todo, y lo mejor sería no suavizar.
 print("   suavizado  validación")
 for smoothing in (0.001, 0.01, 0.03, 0.1, 0.3, 1, 10):
     tried = probabilities(counts, smoothing).log()
     print(f"   {smoothing:9g} {nll(tried, splits['val']):11.4f}")
 
-# ¿Cuánto se puede bajar mirando sólo el carácter anterior? Quien sortea según p se sorprende, de
-# media, la suma de p · (-log p): es la entropía (entropy). La de una moneda es 1/2 · log 2 dos
-# veces: log 2 nats, o 1 bit. La sorpresa de una pareja es la de su primer carácter más la del
-# segundo cuando ya se conoce el primero. Esta última es la que buscamos, y sale restando: entropía
-# de las parejas menos entropía de los primeros (Shannon, «A Mathematical Theory of Communication»,
-# 1948). En las líneas que se contaron, ninguna tabla de parejas pierde menos, y las cuentas sin
-# suavizar pierden justo eso.
+# ¿Cuánto se puede bajar mirando sólo el carácter anterior? Supón que lo que viene se sortea con
+# unas probabilidades p, y que las conoces. Tu sorpresa es, de media, la suma de p · (-log p), y se
+# llama entropía (entropy). Nadie que no sepa más se sorprende menos. La entropía de una moneda es
+# 1/2 · log 2 dos veces: log 2 nats, o 1 bit.
+#
+# La sorpresa de una pareja es la de su primer carácter más la del segundo cuando ya se conoce el
+# primero. Esta última es la que buscamos, y sale restando: la entropía de las parejas menos la
+# entropía de los primeros (Shannon, «A Mathematical Theory of Communication», 1948). En las líneas
+# que se contaron, ninguna tabla de parejas pierde menos, y las cuentas sin suavizar pierden justo
+# eso.
 def entropy(p):
     """Entropía, en nats, de las probabilidades `p`: la suma de -p log p, y 0 donde p es 0."""
     return -(p * p.log()).nan_to_num(0).sum()
@@ -285,16 +296,19 @@ assert math.isclose(surprises.mean(), floor, abs_tol=1e-9)
 one_by_one = surprises.float().numpy().cumsum()[-1] / len(surprises)
 print(f"   todas las líneas, sin suavizar: {floor:.4f}; "
       f"sumando en float32, {one_by_one:.4f}")
-# De los nombres de makemore (names.txt) suele citarse 2.4541, y la exacta es 2.4540: sumar más de
-# cien mil números de uno en uno, con las siete cifras de float32, redondea. Con pueblos.txt verás
-# tres veces 2.3508: sin suavizar en las líneas de entrenar, suavizada en las de validar y, ahora,
-# sin suavizar en todas. Son tres cantidades distintas: que coincidan hasta la cuarta cifra es azar.
+# Con los nombres del curso de Karpathy (makemore, names.txt) suele citarse una pérdida de 2.4541, y
+# la exacta es 2.4540. La diferencia viene de sumar más de cien mil números de uno en uno con
+# float32, que guarda siete cifras y redondea cada vez.
+#
+# Con pueblos.txt verás tres veces 2.3508: sin suavizar en las líneas de entrenar, suavizada en las
+# de validar y, ahora, sin suavizar en todas. Son tres cantidades distintas: que coincidan hasta la
+# cuarta cifra es azar.
 
 # %% 5. Escribir: sortear el siguiente, y otra vez
-# Shannon (1948) lo hacía a mano: abría un libro al azar y apuntaba una letra; lo abría por otra
-# página, leía hasta dar con esa letra, apuntaba la que la seguía, y otra vez con ella. Aquí se
-# parte de la frontera, y multinomial sortea el siguiente según la fila del último carácter. El
-# texto acaba cuando vuelve a salir la frontera.
+# Shannon (1948) lo hacía a mano. Abría un libro al azar y apuntaba una letra. Lo abría por otra
+# página, leía hasta dar con esa letra, y apuntaba la que la seguía. Con ella hacía lo mismo, y así
+# una y otra vez. Aquí se parte de la frontera, y multinomial sortea el siguiente carácter según la
+# fila del último. El texto acaba cuando vuelve a salir la frontera.
 def generate(p, num, length):
     """Ids de `num` textos según `p` (V, V): (num, length + 1). Siempre con los mismos sorteos."""
     torch.manual_seed(SEED)
@@ -319,10 +333,10 @@ print("\n5. con la matriz                      a ciegas")
 show(ours, generate(uniform, 8, 32))
 
 # ¿Sigue lo sorteado a la matriz? Los mil textos empiezan en la frontera: sus mil primeras letras
-# son mil sorteos de esa fila. La distancia entre dos filas, la mitad de la suma de |p - q|, va de
-# 0, si son iguales, a 1, si no coinciden en nada. Con n sorteos, de media no llega a
-# sqrt(V / n) / 2, y pasarse de ahí en 5 / sqrt(n) no ocurre ni una vez en 10**21 (desigualdad de
-# McDiarmid).
+# son mil sorteos de esa fila. La distancia entre dos filas de probabilidades, p y q, es la mitad de
+# la suma de |p - q|. Va de 0, si son iguales, a 1, si no coinciden en nada. Con n sorteos, la
+# distancia media de lo sorteado a la fila no llega a sqrt(V / n) / 2. Pasarse de ahí en 5 / sqrt(n)
+# no ocurre ni una vez en 10**21 (desigualdad de McDiarmid).
 def distance(p, q):
     """Distancia entre las probabilidades `p` y `q` (V,): de 0 a 1."""
     return (p - q).abs().sum().item() / 2
@@ -335,11 +349,13 @@ print(f"   mil primeras letras distan de la fila de la frontera {away:.3f}; "
       f"a ciegas, {distance(uniform[NL], P[NL]):.3f}")
 
 # %% 6. El mismo modelo, como red
-# Otra manera de llegar a la misma tabla: no contar, sino aprender. Un carácter entra en la red como
-# un vector de V números, todos 0 salvo un 1 en su puesto (one-hot). La capa lineal, que es una
-# tabla de pesos W (V, V), da una nota (logit) a cada siguiente: la nota j es la suma de cada número
-# de la entrada por el peso de su fila en la columna j. Eso es el producto de matrices, que se
-# escribe `@`. Como de la entrada sólo un número no es 0, el producto se queda con una fila de W.
+# Otra manera de llegar a la misma tabla es no contar, sino aprender. Un carácter entra en la red
+# como un vector, una lista de V números, todos 0 salvo un 1 en su puesto (one-hot). La capa lineal,
+# que es una tabla de pesos W (V, V), da una nota (logit) a cada carácter que puede seguir. La nota
+# j es la suma de cada número de la entrada por el peso de su fila en la columna j. Eso es el
+# producto de matrices, que se escribe `@`. Como en la entrada sólo un número no es 0, el producto
+# se queda con una fila de W.
+#
 # Las notas se vuelven probabilidades con softmax (lección 01): se exponencian, y se divide por la
 # suma. La pérdida es la de antes, que dicha así se llama entropía cruzada (cross-entropy).
 few = splits["train"][:201]
@@ -358,21 +374,27 @@ assert torch.allclose(loss, F.cross_entropy(logits, after))
 print(f"\n6. 200 parejas y pesos al azar: entropía cruzada {loss:.4f}, la de PyTorch")
 
 # Su gradiente, en papel, con un ejemplo de tres caracteres. Las notas son z1, z2 y z3, sus
-# probabilidades 0.5, 0.3 y 0.2, y salió el segundo. La pérdida es -log p2, y como
-# p2 = e^z2 / (e^z1 + e^z2 + e^z3), es -z2 + log(e^z1 + e^z2 + e^z3).
-# Derivar el logaritmo respecto de z1 da e^z1 / (e^z1 + e^z2 + e^z3), que es p1: 0.5. Respecto de z2
-# da p2, y falta el -1 que da -z2: 0.3 - 1 = -0.7. Respecto de z3, 0.2. En general es p - y, lo que
-# se dijo menos lo que pasó, con y = 1 en el que salió y 0 en los demás.
-# De las notas a los pesos. La nota z_j es la suma de x_i · W_ij, así que la derivada respecto de
-# W_ij es x_i · (p_j - y_j): la fila i sólo recibe algo si el carácter anterior era el i. Sumar eso
-# sobre los ejemplos, para cada i y cada j, es multiplicar matrices: la traspuesta de x por p - y.
+# probabilidades 0.5, 0.3 y 0.2, y salió el segundo. La pérdida es -log p2. Como
+# p2 = e^z2 / (e^z1 + e^z2 + e^z3), la pérdida es -z2 + log(e^z1 + e^z2 + e^z3).
+#
+# La derivada de log u es la de u partida por u. Así que derivar el logaritmo respecto de z1 da
+# e^z1 / (e^z1 + e^z2 + e^z3), que es p1: 0.5. Respecto de z2 da p2, y falta el -1 que da -z2:
+# 0.3 - 1 = -0.7. Respecto de z3, 0.2. En general es p - y, lo que se dijo menos lo que pasó, donde
+# `y` vale 1 en el carácter que salió y 0 en los demás.
+#
+# Ahora, de las notas a los pesos. La nota z_j es la suma de x_i · W_ij, así que la derivada
+# respecto de W_ij es x_i · (p_j - y_j): la fila i sólo recibe algo si el carácter anterior era el
+# i. Hay que sumar eso en todos los ejemplos, para cada i y cada j. Es un producto de matrices: x.T,
+# que es x con sus filas puestas como columnas, por p - y. Como la pérdida es una media, se parte
+# por cuántos son.
 loss.backward()
 assert torch.allclose(W.grad, x.T @ (p - y) / len(after))
 
 # Ahora, fila a fila. A la de la «a» le llega un p - y por cada vez que salió una «a», y p es el
-# mismo todas esas veces. Si salió n veces, la suma es n · (p - c), donde c es lo que se contó:
-# qué parte de las n veces vino cada carácter. Luego el gradiente es una resta, lo dicho menos lo
-# contado, por la parte de los ejemplos que es cada fila. Se anula si la red dice lo que se contó.
+# mismo todas esas veces. Si salió n veces, la suma es n · (p - c), donde c es lo que se contó: en
+# qué parte de las n veces vino cada carácter. Luego el gradiente de una fila es una resta, lo dicho
+# menos lo contado, por la parte de los ejemplos que le toca. Se anula si la red dice lo que se
+# contó.
 tally = count(before, after)                                 # (V, V)
 part = tally.sum(1, keepdim=True) / len(before)              # (V, 1)
 assert torch.allclose(W.grad, part * (W.softmax(1) - probabilities(tally, 0)))
@@ -390,13 +412,18 @@ print(f"   tras cien pasos, {loss:.4f}; contando, {by_counts:.4f}")
 
 # Va despacio: a la fila de un carácter raro le toca una parte pequeña del gradiente. Pero ninguna
 # fila usa los pesos de otra. Cada una puede llevar su propia tasa, y se elige la que quita de
-# delante esa parte. Queda W -= tasa · (lo dicho - lo contado), y ya no hace falta leer las parejas:
+# delante esa parte. Queda W -= tasa · (lo dicho - lo contado). Ya no hace falta leer las parejas:
 # basta la tabla de lo contado.
+#
 # La pérdida es convexa, como un tazón: no hay otro hoyo que el fondo. Se parte de W = 0, donde todo
 # es igual de probable y la pérdida es log V. El fondo, el límite, es lo que pierden las cuentas sin
 # suavizar. Se acerca a él sin llegar: para decir 0, como en lo nunca visto, haría falta una nota de
-# -∞. La tasa tiene un tope: la curvatura de este tazón no pasa de 1/2, y un paso de más de 2 /
-# (1/2), que es 4, puede acabar más arriba, en la pared de enfrente.
+# -∞.
+#
+# La tasa tiene un tope. En el tazón más sencillo, k · w² / 2, la pendiente es k · w, y un paso
+# lleva de w a (1 - tasa · k) · w. Si la tasa pasa de 2 / k, el paso acaba en la pared de enfrente,
+# y más arriba. Esa k, la derivada de la pendiente, es la curvatura. La de nuestro tazón no pasa de
+# 1/2, y por eso el tope es 2 / (1/2) = 4: por encima, un paso puede subir.
 counted = raw.float()                                        # (V, V)
 limit = nll(log_raw, splits["train"])
 W = torch.zeros(V, V)
@@ -418,9 +445,9 @@ for step in range(1, STEPS + 1):
 
 # ¿Qué hay en W? El softmax deshace un logaritmo: si la nota es el de la cuenta, la exponencial
 # devuelve la cuenta, y dividir por la suma da lo de la celda 3. Sumar a toda la fila un mismo
-# número no cambia nada, porque multiplica a todas las exponenciales por igual. Mira la última
-# columna: la red, que no ha contado, tiende a los logaritmos de las cuentas, menos un número que es
-# el mismo en toda la fila.
+# número, sea 7 o cualquier otro, no cambia nada, porque multiplica a todas las exponenciales por
+# igual. Mira la última columna: la red, que no ha contado, tiende a los logaritmos de las cuentas,
+# menos un número que es el mismo en toda la fila.
 by_logs = (counts.double() + SMOOTHING).log() + 7
 assert torch.allclose(by_logs.softmax(1), P)
 top = frequent[0]
@@ -431,7 +458,8 @@ for j in P[top].argsort(descending=True)[:5].tolist():
     print(f"   {chars[j]!r:>8} {note:6.2f} "
           f"{log_count:24.2f} {log_count - note:12.2f}")
 
-# Con los mismos sorteos, la red dice lo mismo que las cuentas: es el mismo modelo.
+# Con los mismos sorteos, la red ya entrenada dice casi siempre lo mismo que las cuentas: son el
+# mismo modelo, salvo el suavizado y lo que al descenso le falta por bajar.
 net = W.double().softmax(1)                                  # (V, V)
 theirs = generate(net, 1000, 32)                             # (1000, 33)
 print("   las cuentas                        la red")
@@ -440,11 +468,13 @@ print(f"   de mil textos, {(ours == theirs).all(1).sum()} son iguales letra por 
 
 # %% 7. Suavizar es tirar hacia el azar
 # Sumar a cada cuenta lo mismo acerca cada fila al azar, 1/V para todos. La red tiene otro modo: el
-# decaimiento de los pesos (weight decay), que suma a la pérdida decaimiento / 2 por los cuadrados
-# de los pesos. Así el gradiente de una fila w gana un término: (p - c) + decaimiento · w. Tira de
-# todas las notas hacia 0, y con todas a 0 la red dice 1/V. Donde ese gradiente se anula,
-# p = c - decaimiento · w: a lo frecuente, que tiene nota positiva, se le quita, y a lo nunca visto,
-# que la tiene negativa, se le da. Es lo que hace el suavizado.
+# decaimiento de los pesos (weight decay), el freno de la lección 01. Suma a la pérdida
+# decaimiento / 2 por los cuadrados de los pesos. Así el gradiente de una fila w gana un término: es
+# (p - c) + decaimiento · w, que tira de todas las notas hacia 0. Con todas a 0, la red dice 1/V.
+#
+# Donde ese gradiente se anula, p = c - decaimiento · w. A lo frecuente, que tiene nota positiva, se
+# le quita; a lo nunca visto, que la tiene negativa, se le da. Es lo que hace el suavizado.
+#
 # Basta mirar una fila, la del carácter más frecuente. El decaimiento suma su curvatura a la de
 # antes, y con una tasa de 1 / (1/2 + decaimiento) ningún paso se pasa de largo. En la tabla, fíjate
 # en que las dos maneras hacen lo mismo: quitan a lo más visto, y acercan a 1/V lo menos visto.
@@ -467,9 +497,11 @@ for decay in (0.01, 0.1, 1.0):
 # ¿Y mirar dos caracteres atrás, o siete? Lo que se mira se llama contexto, y contar es igual: un
 # número para cada contexto, como antes un id. Hay dos problemas. El primero es el tamaño: con k
 # caracteres de contexto la tabla tiene V elevado a k + 1 casillas. Pero casi todas valen 0, y basta
-# guardar las que se han visto. Por eso los números se renumeran: 70, 5, 70, 901 pasan a ser
-# 1, 0, 1, 2, y ya los cuenta bincount. De esos cuatro se cuentan sólo los `size` primeros, que aquí
-# son tres. A cada uno se le dice cuántas veces salió: al 70, dos; al 5, una; al 901, ninguna.
+# guardar las que se han visto. Para eso se renumera: 70, 5, 70, 901 pasan a ser 1, 0, 1, 2, y ya
+# los cuenta bincount.
+#
+# De esos números se cuentan sólo los `size` primeros, que serán los de entrenar. Si aquí son tres,
+# al 70 se le dice que salió dos veces; al 5, una; al 901, ninguna.
 def times_seen(codes, size):
     """Cuántas veces sale cada número de `codes` (N,) entre los `size` primeros: (N,)."""
     compact = codes.unique(return_inverse=True)[1]           # (N,) los mismos, renumerados desde 0
@@ -482,9 +514,9 @@ assert times_seen(torch.tensor([70, 5, 70, 901]), 3).tolist() == [2, 1, 2, 0]
 # y de ellos la tabla no sabe nada. Jelinek y Mercer (1980) mezclan (interpolation) lo que dice cada
 # contexto con lo que dice el que tiene un carácter menos: p = λ · largo + (1 - λ) · corto. Si el
 # largo da 1/2 a lo que vino, el corto 1/10, y λ es 3/4, la mezcla da 3/8 + 1/40 = 0.4. Si el largo
-# es nuevo, sólo habla el corto; que es, a su vez, mezcla con otro más corto, hasta llegar al que no
-# mira nada y da 1/V. Cada λ la elige la validación, entre 0 y 0.98: nunca 1, que haría imposible
-# lo que no se ha visto.
+# es nuevo, sólo habla el corto. El corto es, a su vez, mezcla con otro más corto, y así hasta
+# llegar al que no mira nada, que se mezcla con 1/V. Cada λ la elige la validación, entre 0 y 0.98:
+# nunca 1, que haría imposible lo que no se ha visto.
 def best_share(long, short):
     """La λ con que `λ long + (1 - λ) short`, las dos (N,), menos se sorprende."""
     def surprise(share):
@@ -492,10 +524,11 @@ def best_share(long, short):
     return min(torch.linspace(0, 0.98, 50).tolist(), key=surprise)
 
 # El número de un contexto de k caracteres se hace con el del que tiene uno menos, como los de las
-# parejas: por V, más el carácter que se añade. Ese carácter está un puesto más atrás que el último
-# añadido (roll corre la fila un puesto); salvo que aquél fuera ya la frontera, porque antes del
-# comienzo de una línea sólo se pone más frontera.
-# `lines` son las líneas de entrenar, las de validar y las de prueba, en ese orden. Las cuentas sólo
+# parejas: por V, más el carácter que se añade. El que se añade está un puesto más atrás que el
+# último añadido: roll corre la fila un puesto. Hay una excepción. Si el último añadido ya era la
+# frontera, se añade más frontera, porque antes del comienzo de una línea no hay nada.
+#
+# Las líneas van en este orden: las de entrenar, las de validar y las de prueba. Las cuentas sólo
 # miran las parejas de entrenar, que son las `sizes[0]` primeras.
 row = joined(lines)
 past = row[:-1]                                              # (N,)
@@ -531,21 +564,25 @@ for k in range(BLOCK_SIZE + 1):
           f"{new.double().mean():8.1%} "
           f"{in_val[new].mean():14.4f}")
 
-# Lee la tabla de arriba abajo. Las casillas posibles se multiplican cada vez por V; las vistas no,
-# porque el texto es el que es. La pérdida de entrenar se hunde: la tabla recita lo que contó. La de
-# validar baja también, pero cada vez menos, y λ cae: de un contexto largo, visto una o dos veces,
-# hay que fiarse poco. Las dos últimas columnas son los contextos de la validación nunca vistos y lo
-# que se pierde en ellos (nan si no hay ninguno): más que en los otros, porque ahí sólo habla un
-# contexto más corto.
+# Lee la tabla de arriba abajo. Cada fila es un tamaño de contexto. Las casillas posibles se
+# multiplican cada vez por V; las vistas no, porque el texto es el que es. La pérdida de entrenar se
+# hunde: la tabla recita lo que contó. La de validar baja también, pero cada vez menos, y λ cae: de
+# un contexto largo, visto una o dos veces, hay que fiarse poco.
+#
+# La columna «nuevos» dice qué parte de los contextos de la validación no se vio al entrenar. La
+# última dice lo que se pierde en ellos (nan si no hay ninguno). Se pierde más que en los otros,
+# porque ahí sólo habla un contexto más corto.
 #
 # Esta mezcla es la rival de las lecciones que siguen: con pueblos.txt, 1.6384 en validación, con 7
-# caracteres. A igual contexto, 3, la red de la lección 03 le gana por poco, 1.7829 contra 1.7893, y
-# no con menos números: 47 663 pesos contra 44 677 casillas vistas (las de 0 a 3 caracteres). Donde
-# le gana por mucho es en los contextos nunca vistos: 2.4048 contra 2.6887. Para una tabla la «a» se
-# parece tanto a la «e» como a la «x», y lo aprendido en un contexto no le sirve en otro; a una red,
-# sí. Pero quien cuenta puede mirar más lejos casi gratis, y desde 4 caracteres gana a las redes de
-# las lecciones 03 y 04, que miran 3. Recordar lo visto y acertar en lo nuevo son dos virtudes, y no
-# están reñidas: la lección 06 mete tablas como ésta dentro de la red.
+# caracteres. A igual contexto, 3, la red de la lección 03 le gana por poco, 1.7829 contra 1.7893.
+# No lo hace con menos números: son 47 663 pesos contra 44 677 casillas vistas (las de 0 a 3
+# caracteres). Donde le gana por mucho es en los contextos nunca vistos: 2.4048 contra 2.6887. Para
+# una tabla la «a» se parece tanto a la «e» como a la «x», y lo aprendido en un contexto no le sirve
+# en otro; a una red, sí.
+#
+# Pero quien cuenta puede mirar más lejos casi gratis, y desde 4 caracteres gana a las redes de las
+# lecciones 03 y 04, que miran 3. Recordar lo visto y acertar en lo nuevo son dos virtudes, y no
+# están reñidas: la lección 06 mete tablas parecidas a ésta dentro de la red.
 
 # %% Guardar: entero o nada
 def save(checkpoint, path):
@@ -562,7 +599,8 @@ def save(checkpoint, path):
 
 # %% 9. La prueba, y el modelo en un fichero
 # El suavizado, las λ y el mejor contexto se han elegido con la validación: ya no es neutral. Por
-# eso se guardaron unas líneas de prueba, que sólo ahora se miran.
+# eso se guardaron unas líneas de prueba. Con ellas no se ha elegido nada, y su pérdida sólo se mira
+# ahora.
 losses["test"] = nll(log_p, splits["test"])
 rival_val, k, rival_train, rival_test = min(orders)          # la de menor val
 print(f"\n9. parejas: test {losses['test']:.4f}")

@@ -276,7 +276,7 @@ def test_an_odd_text_trains(lesson, tmp_path, text):
     flags = "--steps 2 --batch_size 1 --seed 3 --demo_steps 1 --dilations 1,2,4"
     pieces = "--no-gated --no-residual --no-skip"
     lesson(SCRIPT, *TINY, *flags.split(), *pieces.split())
-    c = torch.load("ckpt_wavenet.pt", weights_only=True)
+    c = torch.load(tmp_path / "ckpt_wavenet.pt", weights_only=True)
     assert c["val_loss"] > 0
 
 

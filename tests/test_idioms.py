@@ -259,7 +259,7 @@ def test_a_text_is_found_from_any_folder(lesson, path):
     assert len(names["lines"]) == 25_808
 
 
-FEW_TEXTS = ["una letra, el 99 %", "líneas de una letra", "diez líneas de una letra", "emoji"]
+FEW_TEXTS = ["líneas de una letra", "emoji"]
 
 
 @pytest.mark.parametrize("name", WITH_TEXT)

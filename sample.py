@@ -259,7 +259,7 @@ def ngrams(w, c, recent):
     back = recent.unfold(1, most, 1).flip(2)                                         # (K, m, most)
     weighted = back * c["base"] ** torch.arange(most)                                # (K, m, most)
     numbers = weighted.cumsum(2)[..., 1:]                                         # (K, m, most - 1)
-    found = numbers % rows + rows * torch.arange(most - 1)                           # (K, m, most - 1)
+    found = numbers % rows + rows * torch.arange(most - 1)                        # (K, m, most - 1)
     return F.embedding(found, w["ngrams.weight"]).sum(2)
 
 def gpt(w, c, ids, memory):
@@ -376,13 +376,13 @@ print(f"\n{speed:.0f} caracteres por segundo. Para repetirlo: --seed {seed}", fi
 
 # %% Experimentos: predice antes de mirar
 # Todos, con CKPT = "models/sonetos.pt", PROMPT = "La luna ", LENGTH = 60 y SEED = 7:
-# - TEMPERATURE = 0.3: ¿qué pierde quien nunca se arriesga? Se repite: «La luna en la esperanza de la
-#   muerte de la muerte de la muerte».
-# - TOP_K = 1: ¿y si no se sortea nunca? Lo mismo, y peor: «La luna en la cabeza de la muerte, / y en
-#   la cabeza de la cabeza muerte».
+# - TEMPERATURE = 0.3: ¿qué pierde quien nunca se arriesga? Se repite: «La luna en la esperanza de
+#   la muerte de la muerte de la muerte».
+# - TOP_K = 1: ¿y si no se sortea nunca? Lo mismo, y peor: «La luna en la cabeza de la muerte, / y
+#   en la cabeza de la cabeza muerte».
 # - TEMPERATURE = 1.2: ¿y si se arriesga mucho? Inventa palabras: «La luna condole. // Uanecillos».
-# - TEMPERATURE = 1.2, TOP_K = 5: ¿se puede arriesgar sin disparatar? Más: «La luna entaría. // Es el
-#   sol, esta peligro entristece».
+# - TEMPERATURE = 1.2, TOP_K = 5: ¿se puede arriesgar sin disparatar? Más: «La luna entaría. // Es
+#   el sol, esta peligro entristece».
 # - NUM = 16: ¿tarda 16 veces lo que uno? Mira los caracteres por segundo: bastante menos, porque el
 #   ordenador rinde más con lotes.
 # - Cambia, en el bucle, memory por {}: ¿escribe lo mismo? Lo mismo, y tanto más despacio cuanto más

@@ -704,5 +704,5 @@ print(result)
 # %% Experimentos: predice antes de mirar (con pueblos.txt; tal como viene, val 1.6250)
 # - GATED = False: ¿qué se pierde sin puertas? val 1.6675.
 # - RESIDUAL = False, SKIP = False: ¿y sin ningún camino directo? Mucho más: val 1.8109.
-# - DATA = "names.txt", BATCH_SIZE = 128, STEPS = 2000: ¿y con nombres de pila en inglés, el texto de
-#   la clase (data/README.md)? val 1.9637; la clase, 1.993.
+# - DATA = "names.txt", BATCH_SIZE = 128, STEPS = 2000: ¿y con nombres de pila en inglés, el texto
+#   de la clase (data/README.md)? val 1.9637; la clase, 1.993.

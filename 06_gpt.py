@@ -894,7 +894,8 @@ else:
 # - ROTARY = False: ¿y sumar las posiciones en vez de girar? val 1.7551.
 # - QK_NORM = False: ¿hace falta igualar preguntas y claves? Algo: val 1.7096.
 # - FEED_FORWARD = False: ¿y si sólo reúne y no piensa? Menos de lo que se diría: val 1.7208.
-# - NGRAM_DROPOUT = 0: ¿para qué apagar las tablas a ratos? Con tan pocos pasos, estorba: val 1.6663.
+# - NGRAM_DROPOUT = 0: ¿para qué apagar las tablas a ratos? Con tan pocos pasos, estorba: val
+# 1.6663.
 # - SQUARE = True: ¿gana algo la ReLU al cuadrado? Nada que se note: val 1.6999.
 # - MUON = 0: ¿y con AdamW para todo? val 1.7446.
 # Con tus propios textos, prueba N_HEAD, GRAD_CLIP = 0, DROPOUT y muchos STEPS: ¿cuándo empeora val?

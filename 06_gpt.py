@@ -886,16 +886,18 @@ else:
     print("resultado train=- val=- test=- segundos=- tokens_s=- ckpt=-")
 
 # %% Experimentos: predice antes de mirar
-# Todos, con DATA = "poesia.txt" y STEPS = 250; tal como vienen las demás: val 1.6955.
-# - N_LAYER = 0, NGRAMS = 0: sin atención ni tablas, ¿a qué se parece? A contar parejas: val 2.4014.
-# - N_LAYER = 1, NGRAMS = 0, ROTARY = False, QK_NORM = False, RESIDUAL = False, LAYER_NORM = False:
-#   ¿basta con la atención? No aprende casi nada: val 3.0778.
-# - NGRAMS = 0: ¿cuánto ayudan las tablas? Mucho, cuando se entrena poco: val 1.9308.
-# - ROTARY = False: ¿y sumar las posiciones en vez de girar? val 1.7551.
-# - QK_NORM = False: ¿hace falta igualar preguntas y claves? Algo: val 1.7096.
-# - FEED_FORWARD = False: ¿y si sólo reúne y no piensa? Menos de lo que se diría: val 1.7208.
-# - NGRAM_DROPOUT = 0: ¿para qué apagar las tablas a ratos? Con tan pocos pasos, estorba: val
-# 1.6663.
-# - SQUARE = True: ¿gana algo la ReLU al cuadrado? Nada que se note: val 1.6999.
-# - MUON = 0: ¿y con AdamW para todo? val 1.7446.
-# Con tus propios textos, prueba N_HEAD, GRAD_CLIP = 0, DROPOUT y muchos STEPS: ¿cuándo empeora val?
+# - STEPS = 250: ¿hasta dónde se llega en un quinto de los pasos? val 1.6955.
+# - STEPS = 250, N_LAYER = 0, NGRAMS = 0: sin atención ni tablas, ¿a qué se parece? A contar parejas:
+#   val 2.4014.
+# - STEPS = 250, N_LAYER = 1, NGRAMS = 0, ROTARY = False, QK_NORM = False, RESIDUAL = False,
+#   LAYER_NORM = False: ¿basta con la atención? No aprende casi nada: val 3.0778.
+# - STEPS = 250, NGRAMS = 0: ¿cuánto ayudan las tablas? Mucho, cuando se entrena poco: val 1.9308.
+# - STEPS = 250, ROTARY = False: ¿y sumar las posiciones en vez de girar? Peor: val 1.7551.
+# - STEPS = 250, QK_NORM = False: ¿hace falta igualar preguntas y claves? Algo: val 1.7096.
+# - STEPS = 250, FEED_FORWARD = False: ¿y si sólo reúne y no piensa? Menos de lo que se diría: val
+#   1.7208.
+# - STEPS = 250, NGRAM_DROPOUT = 0: ¿para qué apagar las tablas a ratos? Con tan pocos pasos, sobra:
+#   val 1.6663.
+# - STEPS = 250, SQUARE = True: ¿gana algo la ReLU al cuadrado? Nada que se note: val 1.6999.
+# - STEPS = 250, MUON = 0: ¿y con AdamW para todo? Peor: val 1.7446.
+# Con textos tuyos, prueba N_HEAD, GRAD_CLIP = 0, DROPOUT y muchos STEPS: ¿cuándo empeora val?

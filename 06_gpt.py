@@ -887,8 +887,8 @@ else:
 
 # %% Experimentos: predice antes de mirar
 # - STEPS = 250: ¿hasta dónde se llega en un quinto de los pasos? val 1.6955.
-# - STEPS = 250, N_LAYER = 0, NGRAMS = 0: sin atención ni tablas, ¿a qué se parece? A contar parejas:
-#   val 2.4014.
+# - STEPS = 250, N_LAYER = 0, NGRAMS = 0: sin atención ni tablas, ¿a qué se parece? A contar
+#   parejas: val 2.4014.
 # - STEPS = 250, N_LAYER = 1, NGRAMS = 0, ROTARY = False, QK_NORM = False, RESIDUAL = False,
 #   LAYER_NORM = False: ¿basta con la atención? No aprende casi nada: val 3.0778.
 # - STEPS = 250, NGRAMS = 0: ¿cuánto ayudan las tablas? Mucho, cuando se entrena poco: val 1.9308.

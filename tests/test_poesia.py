@@ -138,12 +138,14 @@ def test_every_verse_measures_and_every_rhyme_is_heard(form):
             assert not faults, (title, faults)
 
 
-def test_licences_are_few():
+@pytest.mark.parametrize("form", sorted({form for form, _, _ in POEMS}))
+def test_licences_are_few(form):
     verses = licences = 0
-    for form, _, stanzas in POEMS:
-        verses += len(verses_of(stanzas))
-        licences += metre.check(form, stanzas)[1]
-    assert licences < 0.08 * verses
+    for kind, _, stanzas in POEMS:
+        if kind == form:
+            verses += len(verses_of(stanzas))
+            licences += metre.check(form, stanzas)[1]
+    assert licences <= 0.06 * verses
 
 
 def test_data_readme_counts_the_forms_as_they_are():

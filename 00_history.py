@@ -223,8 +223,8 @@ assert 0.95 < abs(braked @ long_way) < 1.05                  # w·(0.6, 0.8) es 
 # %% 3. ¿Y si sólo cambia cuando se equivoca? (Rosenblatt, 1958 a 1962)
 # El perceptrón, una neurona con pesos, es de 1958. La regla de corregir ante el error es de los
 # años que siguen, como cuenta «Principles of Neurodynamics» (1962). La neurona responde con el
-# signo de w·x. Un maestro dice cuál debía ser, +1 o -1; desde aquí, `y` es ese signo, el debido. Si
-# la neurona acierta, no se toca nada. Si falla, a los pesos se les suma x cuando la respuesta debía
+# signo de w·x. Un maestro dice cuál debía ser, +1 o -1: es `due`, la respuesta debida. Si la
+# neurona acierta, no se toca nada. Si falla, a los pesos se les suma x cuando la respuesta debía
 # ser +1, y se les resta cuando debía ser -1.
 #
 # ¿Por qué ayuda? Al sumar x a los pesos, w·x pasa a ser w·x + x·x. Como x·x es positivo, la cuenta
@@ -239,10 +239,10 @@ def perceptron(rows, table, passes):
     """
     history = [0 * rows[0]]
     for _ in range(passes):
-        for x, y in zip(rows, table):
+        for x, due in zip(rows, table):
             w = history[-1]
-            if y * (w @ x) <= 0:                             # el otro signo, o ninguno
-                history.append(w + y * x)
+            if due * (w @ x) <= 0:                           # el otro signo, o ninguno
+                history.append(w + due * x)
     return history
 
 square = states(3)[1::2]                                     # (4, 3) dos signos, y un 1 detrás
@@ -252,7 +252,7 @@ assert np.array_equal(rounds[:4], rounds[4:8])               # no para: no hay p
 print("\n3. Perceptrón con «una sola»: pesos", *rounds[:5], "y vuelta a empezar")
 
 # ¿Y si hay pesos que sirvan? Entonces acaba, y se sabe cuándo. Sea R lo que mide la mayor x (celda
-# 2). Sean w unos pesos que aciertan en todas: y · (w·x) es siempre positivo. Su menor valor,
+# 2). Sean w unos pesos que aciertan en todas: due · (w·x) es siempre positivo. Su menor valor,
 # partido por lo que mide w, es la holgura (margin), g. Es lo lejos que queda del cero la x más
 # dudosa. Novikoff (1962) demostró que el perceptrón se equivoca como mucho (R / g)² veces, vengan
 # las x en el orden que vengan.
@@ -275,7 +275,7 @@ print(f"   aprende {learned} tablas de {2 ** len(corners)}")
 # más.
 #
 # La regla delta (Widrow y Hoff, «Adaptive Switching Circuits», 1960) corrige siempre, y tanto más
-# cuanto más lejos está. Si el error es d = y - w·x, suma a los pesos rate · d · x. Se parece a la
+# cuanto más lejos está. Si el error es d = due - w·x, suma a los pesos rate · d · x. Se parece a la
 # anterior, pero detrás hay una cuesta por la que se baja. La cuesta es d² / 2, que vale 0 si no hay
 # error. Su derivada es d por la derivada de d. Cuando sólo se mueve el peso i, la derivada de d es
 # -x_i: por cada 1 que sube el peso, d baja x_i. Luego la derivada de la cuesta respecto de ese peso
@@ -284,17 +284,17 @@ print(f"   aprende {learned} tablas de {2 ** len(corners)}")
 #
 # A lápiz, con w = (0, 0, 0), x = (1, 1, 1), una respuesta debida de 1 y rate = 0.1: d vale 1 y cada
 # peso pasa a ser 0.1. Ahora w·x es 0.3, y d ha bajado a 0.7.
-def delta(w, x, y, rate):
+def delta(w, x, due, rate):
     """Los pesos tras un paso de la regla delta."""
-    return w + rate * (y - w @ x) * x
+    return w + rate * (due - w @ x) * x
 
 assert np.allclose(delta(np.zeros(3), np.ones(3), 1, 0.1), 0.1)
 AND = [-1, -1, -1, 1]
 for table in AND, XOR:
     w = np.zeros(3)
     for _ in range(100):
-        for x, y in zip(square, table):
-            w = delta(w, x, y, LEARNING_RATE)
+        for x, due in zip(square, table):
+            w = delta(w, x, due, LEARNING_RATE)
     print(f"   regla delta: quien espera {table} oye {np.round(square @ w, 1)}")
 # Cada línea dice qué se espera en los cuatro casos y, después, cuánto da w·x en cada uno. En
 # «a y b» los cuatro signos acaban bien. En el o exclusivo la regla no da vueltas: se queda cerca

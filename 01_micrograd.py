@@ -108,33 +108,34 @@ assert abs(slope(curve, A, 1e-3) - exact) < 1e-6 * math.exp(A)
 
 # %% 2. La regla de la cadena, a mano
 # L = (a b + c)² a, donde a b es a por b, se calcula por partes, cada una con una sola operación:
-# p = a b, s = p + c, q = s², L = q a. Se quiere saber cuánto se mueve L si se mueve a, b o c. La
-# regla de la cadena dice que las pendientes se multiplican. Si s se mueve 3 por cada 1 de p, y L se
-# mueve 4 por cada 1 de s, L se mueve 12 por cada 1 de p. En símbolos, dL/dp = dL/ds · ds/dp.
+#     r = a b,  s = r + c,  q = s²  y  L = q a.
+# Se quiere saber cuánto se mueve L si se mueve a, b o c. La regla de la cadena dice que las
+# pendientes se multiplican. Si s se mueve 3 por cada 1 de r, y L se mueve 4 por cada 1 de s, L se
+# mueve 12 por cada 1 de r. En símbolos, dL/dr = dL/ds · ds/dr.
 #
 # Así que se camina hacia atrás, de L a las letras. Al llegar a s, por ejemplo, ya se sabe cuánto
-# importa: es dL/ds, que en el código se llama `ds`. Para seguir hasta p, se multiplica por la
-# derivada local, ds/dp, que es fácil porque hay una sola operación. En L = q a, la derivada local
+# importa: es dL/ds, que en el código se llama `ds`. Para seguir hasta r, se multiplica por la
+# derivada local, ds/dr, que es fácil porque hay una sola operación. En L = q a, la derivada local
 # respecto de q es a, y respecto de a es q.
 #
-# A la letra `a` se llega por dos caminos, L = q a y p = a b. Si se mueve `a`, L se mueve por los
+# A la letra `a` se llega por dos caminos, L = q a y r = a b. Si se mueve `a`, L se mueve por los
 # dos, y lo que llega por cada uno se suma. Es lo único que no hay que olvidar.
 def by_parts(a, b, c):
     """(a b + c)² a, con números o con lo que sepa sumarse y multiplicarse."""
     return (a * b + c) ** 2 * a
 
 a, b, c = A, -1.5, 4.0
-p = a * b
-s = p + c
+r = a * b
+s = r + c
 q = s ** 2
 L = q * a
-dq = a                   # dL/dq, y así todas: dp es dL/dp
+dq = a                   # dL/dq, y así todas: dr es dL/dr
 da = q                   # por un camino
 ds = dq * 2 * s          # q = s²: la derivada local es 2 s
-dp = ds                  # s = p + c: 1 y 1; la suma reparte por igual
+dr = ds                  # s = r + c: 1 y 1; la suma reparte por igual
 dc = ds
-da = da + dp * b         # p = a b: y por el otro
-db = dp * a
+da = da + dr * b         # r = a b: y por el otro
+db = dr * a
 numeric_a = slope(lambda x: by_parts(x, b, c), a)
 numeric_b = slope(lambda x: by_parts(a, x, c), b)
 numeric_c = slope(lambda x: by_parts(a, b, x), c)
@@ -210,8 +211,8 @@ class Value:
         return Value(self.data ** n, (self,), f"**{n:g}", (local,))
 
     def exp(self):
-        y = math.exp(self.data)
-        return Value(y, (self,), "exp", (y,))
+        out = math.exp(self.data)
+        return Value(out, (self,), "exp", (out,))
 
     def log(self):
         if not self.data > 0:
@@ -219,16 +220,16 @@ class Value:
         return Value(math.log(self.data), (self,), "log", (1 / self.data,))
 
     def tanh(self):
-        y = math.tanh(self.data)
-        return Value(y, (self,), "tanh", (1 - y * y,))
+        out = math.tanh(self.data)
+        return Value(out, (self,), "tanh", (1 - out * out,))
 
     def sigmoid(self):
-        y = (1 + math.tanh(self.data / 2)) / 2               # 1 / (1 + e^-x), sin desbordarse
-        return Value(y, (self,), "sigmoid", (y * (1 - y),))
+        out = (1 + math.tanh(self.data / 2)) / 2             # 1 / (1 + e^-x), sin desbordarse
+        return Value(out, (self,), "sigmoid", (out * (1 - out),))
 
     def relu(self):
-        y = 0 if self.data < 0 else self.data
-        return Value(y, (self,), "ReLU", (int(self.data > 0),))
+        out = 0 if self.data < 0 else self.data
+        return Value(out, (self,), "ReLU", (int(self.data > 0),))
 
     def __neg__(self):                   # lo demás se compone de lo anterior
         return self * -1
@@ -397,7 +398,7 @@ def gradients(f, leaves):
 def same(ours, theirs):
     """¿Son iguales los números de las dos listas, hasta 1e-9 (relativo o absoluto)?"""
     pairs = zip(ours, theirs, strict=True)
-    return all(math.isclose(x, y, abs_tol=1e-9) for x, y in pairs)
+    return all(math.isclose(one, other, abs_tol=1e-9) for one, other in pairs)
 
 def cells(numbers):
     """Los números, en columnas de diez letras."""
@@ -406,8 +407,9 @@ def cells(numbers):
 # %% 6. Funciones de activación, una al lado de otra
 # Una red pasa números por una capa de neuronas tras otra (lección 00), y cada neurona suma lo que
 # recibe, cada número por su peso. Si sólo hace eso, dos capas valen lo que una. Si la primera da
-# 3x + 1 y la segunda 2y - 4, juntas dan 2 (3x + 1) - 4 = 6x - 2, otra recta. Con matrices es lo
-# mismo: multiplicar por una y luego por otra es multiplicar por su producto.
+# 3x + 1 y la segunda, el doble de lo que le llega menos 4, juntas dan 2 (3x + 1) - 4 = 6x - 2, que
+# es otra recta. Con matrices es lo mismo: multiplicar por una y luego por otra es multiplicar por
+# su producto.
 vector = torch.tensor([1.0, 2.0])                            # (2,)
 assert torch.equal(vector @ table @ other, vector @ (table @ other))
 
@@ -425,8 +427,8 @@ for name, ours, theirs in activations:
     pairs = [gradients(ours, [Value(x)]) for x in points]    # valor y derivada en cada punto
     for x, pair in zip(points, pairs):
         assert same(pair, gradients(theirs, [tensor(x)]))
-    print(f"   {name:14s}" + cells(y for y, dy in pairs))
-    print("      derivada   " + cells(dy for y, dy in pairs))
+    print(f"   {name:14s}" + cells(value for value, _ in pairs))
+    print("      derivada   " + cells(derivative for _, derivative in pairs))
 
 if PLOT:
     for name, ours, theirs in activations:
@@ -527,7 +529,7 @@ class Layer(Module):
         return [neuron(x) for neuron in self.neurons]
 
     def parameters(self):
-        return [p for neuron in self.neurons for p in neuron.parameters()]
+        return [one for neuron in self.neurons for one in neuron.parameters()]
 
 class MLP(Module):
     """Capas de `sizes` neuronas sobre `n_in` entradas; la última, sin `activation`."""
@@ -544,7 +546,7 @@ class MLP(Module):
         return x[0] if len(x) == 1 else x
 
     def parameters(self):
-        return [p for layer in self.layers for p in layer.parameters()]
+        return [one for layer in self.layers for one in layer.parameters()]
 
 # Un paso de descenso, el de la celda 2, mueve todos los parámetros a la vez (Cauchy, 1847). Primero
 # se ponen los gradientes a cero, porque las hojas suman. Luego se va hacia atrás. Al final, a cada
@@ -743,8 +745,9 @@ for label, ms in rows:
 # Los tres gradientes son el mismo, y desde los mismos pesos se baja por el mismo camino.
 for linear, layer in zip(net[::2], scalars.layers):
     in_torch = torch.column_stack([linear.weight.grad, linear.bias.grad])      # (n_out, n_in + 1)
-    assert same([p.grad for p in layer.parameters()], in_torch.flatten())
-assert same([p.grad for p in nodes.parameters()], [p.grad for p in scalars.parameters()])
+    assert same([leaf.grad for leaf in layer.parameters()], in_torch.flatten())
+assert same([leaf.grad for leaf in nodes.parameters()],
+            [leaf.grad for leaf in scalars.parameters()])
 apart_by = 0.0
 for step, batch in enumerate(batches, 1):
     loss = tensor_hinge(net, batch)

@@ -224,9 +224,9 @@ if PLOT:
 # log-likelihood, NLL; lección 01). Es la media de -log p, la sorpresa de cada carácter. La sorpresa
 # vale 0 para quien estaba seguro y acierta, y crece sin fin cuanto más imposible se creía lo que ha
 # pasado.
-def nll(log_p, row):
-    """Pérdida de los logaritmos `log_p` (V, V) en las parejas de `row` (N,), nats por carácter."""
-    return -log_p[row[:-1], row[1:]].mean().item()
+def nll(log_p, stream):
+    """Pérdida de los logaritmos `log_p` (V, V) en `stream` (N,), en nats por carácter."""
+    return -log_p[stream[:-1], stream[1:]].mean().item()
 
 log_raw = raw.log()                                          # (V, V)
 log_p = P.log()                                              # (V, V)
@@ -256,12 +256,12 @@ assert math.isclose(loss, nll(log_p, joined([word])), rel_tol=1e-9)
 losses = {}
 print("   parte   parejas   nunca vistas   sin suavizar   suavizada    bits   perplejidad")
 for name in ("train", "val"):
-    row = splits[name]
-    losses[name] = nll(log_p, row)
-    never = (counts[row[:-1], row[1:]] == 0).sum()
-    assert (never > 0) == math.isinf(nll(log_raw, row))
-    print(f"   {name:5} {len(row) - 1:9d} {never:14d} "
-          f"{nll(log_raw, row):14.4f} "
+    stream = splits[name]
+    losses[name] = nll(log_p, stream)
+    never = (counts[stream[:-1], stream[1:]] == 0).sum()
+    assert (never > 0) == math.isinf(nll(log_raw, stream))
+    print(f"   {name:5} {len(stream) - 1:9d} {never:14d} "
+          f"{nll(log_raw, stream):14.4f} "
           f"{losses[name]:11.4f} "
           f"{losses[name] / math.log(2):7.4f} "
           f"{math.exp(losses[name]):13.2f}")
@@ -274,18 +274,18 @@ for smoothing in (0.001, 0.01, 0.03, 0.1, 0.3, 1, 10):
     print(f"   {smoothing:9g} {nll(tried, splits['val']):11.4f}")
 
 # ¿Cuánto se puede bajar mirando sólo el carácter anterior? Supón que lo que viene se sortea con
-# unas probabilidades p, y que las conoces. Tu sorpresa es, de media, la suma de p · (-log p), y se
-# llama entropía (entropy). Nadie que no sepa más se sorprende menos. La entropía de una moneda es
-# 1/2 · log 2 dos veces: log 2 nats, o 1 bit.
+# unas probabilidades, y que las conoces. Tu sorpresa es, de media, la suma de cada una por su
+# logaritmo, con el signo cambiado, y se llama entropía (entropy). Nadie que no sepa más se
+# sorprende menos. La entropía de una moneda es 1/2 · log 2 dos veces: log 2 nats, o 1 bit.
 #
 # La sorpresa de una pareja es la de su primer carácter más la del segundo cuando ya se conoce el
 # primero. Esta última es la que buscamos, y sale restando: la entropía de las parejas menos la
 # entropía de los primeros (Shannon, «A Mathematical Theory of Communication», 1948). En las líneas
 # que se contaron, ninguna tabla de parejas pierde menos, y las cuentas sin suavizar pierden justo
 # eso.
-def entropy(p):
-    """Entropía, en nats, de las probabilidades `p`: la suma de -p log p, y 0 donde p es 0."""
-    return -(p * p.log()).nan_to_num(0).sum()
+def entropy(chances):
+    """Entropía, en nats, de unas probabilidades; una que es 0 no suma nada."""
+    return -(chances * chances.log()).nan_to_num(0).sum()
 
 coin = torch.tensor([0.5, 0.5])
 assert math.isclose(entropy(coin), math.log(2), rel_tol=1e-6)
@@ -309,13 +309,13 @@ print(f"   todas las líneas, sin suavizar: {floor:.4f}; "
 # página, leía hasta dar con esa letra, y apuntaba la que la seguía. Con ella hacía lo mismo, y así
 # una y otra vez. Aquí se parte de la frontera, y multinomial sortea el siguiente carácter según la
 # fila del último. El texto acaba cuando vuelve a salir la frontera.
-def generate(p, num, length):
-    """Ids de `num` textos según `p` (V, V): (num, length + 1). Siempre con los mismos sorteos."""
+def generate(matrix, num, length):
+    """Ids de `num` textos según `matrix` (V, V): (num, length + 1). Con los mismos sorteos."""
     torch.manual_seed(SEED)
     rows = torch.full((num, 1), NL)
     for _ in range(length):
-        following = torch.multinomial(p[rows[:, -1]], 1)     # (num, 1)
-        rows = torch.cat([rows, following], dim=1)           # (num, t)
+        chosen = torch.multinomial(matrix[rows[:, -1]], 1)   # (num, 1)
+        rows = torch.cat([rows, chosen], dim=1)              # (num, t)
     return rows
 
 def first_text(row):
@@ -333,13 +333,13 @@ print("\n5. con la matriz                      a ciegas")
 show(ours, generate(uniform, 8, 32))
 
 # ¿Sigue lo sorteado a la matriz? Los mil textos empiezan en la frontera: sus mil primeras letras
-# son mil sorteos de esa fila. La distancia entre dos filas de probabilidades, p y q, es la mitad de
-# la suma de |p - q|. Va de 0, si son iguales, a 1, si no coinciden en nada. Con n sorteos, la
-# distancia media de lo sorteado a la fila no llega a sqrt(V / n) / 2. Pasarse de ahí en 5 / sqrt(n)
-# no ocurre ni una vez en 10**21 (desigualdad de McDiarmid).
-def distance(p, q):
-    """Distancia entre las probabilidades `p` y `q` (V,): de 0 a 1."""
-    return (p - q).abs().sum().item() / 2
+# son mil sorteos de esa fila. La distancia entre dos filas de probabilidades es la mitad de la suma
+# de lo que difieren, puesto a puesto. Va de 0, si son iguales, a 1, si no coinciden en nada. Con n
+# sorteos, la distancia media de lo sorteado a la fila no llega a sqrt(V / n) / 2. Pasarse de ahí en
+# 5 / sqrt(n) no ocurre ni una vez en 10**21 (desigualdad de McDiarmid).
+def distance(one, other):
+    """Distancia entre dos filas de probabilidades (V,): de 0 a 1."""
+    return (one - other).abs().sum().item() / 2
 
 n = len(ours)
 drawn = ours[:, 1].bincount(minlength=V) / n                 # (V,)
@@ -420,9 +420,9 @@ print(f"   tras cien pasos, {loss:.4f}; contando, {by_counts:.4f}")
 # suavizar. Se acerca a él sin llegar: para decir 0, como en lo nunca visto, haría falta una nota de
 # -∞.
 #
-# La tasa tiene un tope. En el tazón más sencillo, k · w² / 2, la pendiente es k · w, y un paso
-# lleva de w a (1 - tasa · k) · w. Si la tasa pasa de 2 / k, el paso acaba en la pared de enfrente,
-# y más arriba. Esa k, la derivada de la pendiente, es la curvatura. La de nuestro tazón no pasa de
+# La tasa tiene un tope. En el tazón más sencillo, h · w² / 2, la pendiente es h · w, y un paso
+# lleva de w a (1 - tasa · h) · w. Si la tasa pasa de 2 / h, el paso acaba en la pared de enfrente,
+# y más arriba. Esa h, la derivada de la pendiente, es la curvatura. La de nuestro tazón no pasa de
 # 1/2, y por eso el tope es 2 / (1/2) = 4: por encima, un paso puede subir.
 counted = raw.float()                                        # (V, V)
 limit = nll(log_raw, splits["train"])
@@ -530,9 +530,9 @@ def best_share(long, short):
 #
 # Las líneas van en este orden: las de entrenar, las de validar y las de prueba. Las cuentas sólo
 # miran las parejas de entrenar, que son las `sizes[0]` primeras.
-row = joined(lines)
-past = row[:-1]                                              # (N,)
-following = row[1:]                                          # (N,)
+in_order = joined(lines)
+past = in_order[:-1]                                         # (N,)
+following = in_order[1:]                                     # (N,)
 sizes = [len(ids_of) - 1 for ids_of in splits.values()]      # cuántas parejas son de cada parte
 number = torch.zeros_like(past)                              # (N,) el de cada contexto
 mixed = torch.full((len(past),), 1 / V, dtype=torch.float64) # (N,)

@@ -1,8 +1,8 @@
 """
 01. Micrograd: de una pendiente a una red que aprende
 
-Al terminar sabrás qué es una derivada para un programa, cómo la regla de la cadena reparte
-la culpa de un error entre todos los números de una red (retropropagación, backpropagation) y qué
+Al terminar sabrás qué es una derivada para un programa, cómo la regla de la cadena reparte la culpa
+de un error entre todos los números de una red (retropropagación, backpropagation) y qué hace
 PyTorch por ti. El motor, `Value`, se lee entero.
 
     python 01_micrograd.py                  unos diez segundos; con --steps 0, sin las dos lunas

@@ -246,8 +246,9 @@ print(f"\n4. la pérdida, {history[0]:.4f} "
 # Con un lote cuatro veces mayor, el error es la mitad y el trabajo, el cuádruple: por eso suele
 # convenir dar muchos pasos toscos y no unos pocos exactos.
 # En la tabla, el error relativo es lo que dista de ordinario el gradiente de un lote del exacto,
-# comparado con lo largo que es el exacto: con 1, el error es tan grande como lo que se busca. Mira
-# la última columna: el error, multiplicado por la raíz del lote, casi no cambia.
+# comparado con lo largo que es el exacto: con 1, el error es tan grande como lo que se busca.
+# autograd.grad(loss, pesos) da los gradientes en una lista, sin guardarlos en el .grad de cada uno.
+# Mira la última columna: el error, multiplicado por la raíz del lote, casi no cambia.
 def gradient(w, x, y):
     """El gradiente de la pérdida en (x, y) respecto de todos los pesos, en fila: (P,)."""
     loss = F.cross_entropy(logits(w, x), y)
@@ -346,7 +347,7 @@ if STEPS:
     losses = trial(N_EMBD, N_HIDDEN, X, Y, rates.tolist())[1]
     groups = torch.tensor(losses).view(18, 25)               # 18 grupos de 25 pasos
     curve = groups.mean(1).nan_to_num(math.inf)              # (18,)
-    middle = rates.view(18, 25)[:, 12]                       # (18,) la tasa de en medio de cada uno
+    middle = rates[12::25]                                   # (18,) la tasa de en medio de cada uno
     valley = curve <= 1.02 * curve.min()                     # (18,)
     center = middle[valley].log().mean().exp().item()
     peak = LEARNING_RATE or center
@@ -498,9 +499,14 @@ for step in range(1, STEPS + 1):
               f"val {now['val_loss']:.4f}   "
               f"mejor {best['step']:5d}")
 
+# Tras la subida, la tasa baja en escalones iguales, uno por paso, y el último paso se da a un
+# escalón del cero.
+assert STEPS == 0 or rate * max(STEPS - WARMUP_STEPS, 1) < 1.01 * peak
+
 # ¿Y contando? En la misma validación, carácter a carácter: la red, las cuentas con su mismo
 # contexto y con el que mejor les va, y las dos a medias, que es decir la media de sus
-# probabilidades. Y en los contextos que no se vieron al entrenar (nan si no hay ninguno).
+# probabilidades. Y en los contextos que no se vieron al entrenar (nan si no hay ninguno). En la
+# función de arriba, torch.lerp(p, q, share) es p + share · (q - p): la mezcla de la lección 02.
 w = best.get("weights", w)
 longest = max(BLOCK_SIZE, 7)
 table = counting(*windows(train + val, longest), len(Y))     # (longest + 1, Nval)

@@ -598,10 +598,11 @@ assert gap < 1e-9
 print(f"   {demo} pasos sin autograd; con él, igual salvo {gap:.0e}")
 
 # %% 8. Todo a cero
-# ¿Y si todos los pesos nacen en cero? Entonces h = 0, y por la celda 6 dW2 = h^T G = 0 y
+# ¿Y si todos los pesos nacen en cero? Entonces h = 0. Por la celda 6, dW2 = h^T G = 0, y también
 # dh = G W2^T = 0: nada llega abajo. Sólo aprende b2, que no mira el contexto. Por eso, por mucho
 # que se entrene, la red no puede bajar de la entropía (lección 02) de los caracteres sueltos: lo
-# que pierde quien sólo sabe cuánto sale cada uno.
+# que pierde quien sólo sabe cuánto sale cada uno. En el código la calcula Categorical, a partir de
+# las veces que sale cada carácter (bincount).
 # Tampoco vale que nazcan iguales sin ser cero: todas las neuronas ocultas calcularían lo mismo,
 # recibirían el mismo gradiente y seguirían iguales para siempre. Por eso los pesos nacen al azar.
 # Con sólo la última capa a cero, h no es 0, luego dW2 tampoco, y desde el segundo paso aprenden

@@ -234,42 +234,43 @@ def adamw(model, decay):
         {"params": [w for w in model.parameters() if w.dim() == 1], "weight_decay": 0},
     ], betas=(0.9, 0.99), fused=True)
 
-# Para compararlas sirve un entrenamiento corto. `view` es la función que convierte unas líneas en
-# lo que el modelo recibe, y los objetivos al final: ahora es by_window, y en la celda 5 habrá otra.
-# (El asterisco de «*inputs, y» recoge en una lista todo lo que da la función, menos lo último.)
-def practice(model, view, lines, steps, decay=WEIGHT_DECAY):
+# Para compararlas sirve un entrenamiento corto. `prepare` es la función que convierte unas líneas
+# en lo que el modelo recibe, y los objetivos al final: ahora es by_window, y en la celda 5 habrá
+# otra. (El asterisco de «*inputs, y» recoge en una lista todo lo que da la función, menos lo
+# último.)
+def practice(model, prepare, lines, steps, decay=WEIGHT_DECAY):
     """Entrena `model` con 16 líneas al azar por paso; la tasa baja recta hasta cero."""
     optimizer = adamw(model, decay)
     model.train()
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = LEARNING_RATE * (1 - step / steps)
-        *inputs, y = view(random.choices(lines, k=16))
+        *inputs, y = prepare(random.choices(lines, k=16))
         loss = F.cross_entropy(model(*inputs), y)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
 
 @torch.no_grad()
-def surprises(model, view, lines):
+def surprises(model, prepare, lines):
     """-ln p de cada carácter de `lines`, en nats, con `model` evaluando: (M,)"""
     model.eval()
     parts = []
     for i in range(0, len(lines), 256):
-        *inputs, y = view(lines[i:i + 256])
+        *inputs, y = prepare(lines[i:i + 256])
         parts.append(F.cross_entropy(model(*inputs), y, reduction="none"))
     model.train()
     return torch.cat(parts)
 
-def trial(label, models, view, steps=DEMO_STEPS, base=None):
+def trial(label, models, prepare, steps=DEMO_STEPS, base=None):
     """Entrena cada modelo con los lotes de su semilla; escribe su fila y devuelve sus pérdidas."""
     losses, seconds = [], 0.0
     for seed, model in enumerate(models, SEED):
         random.seed(seed)                                    # la misma semilla, los mismos lotes
         tick = time.perf_counter()
-        practice(model, view, train, steps)
+        practice(model, prepare, train, steps)
         seconds += time.perf_counter() - tick
-        losses.append(surprises(model, view, val).mean())
+        losses.append(surprises(model, prepare, val).mean())
     losses = torch.stack(losses)
     row = "".join(f"{loss:9.4f}" for loss in losses)
     if base is not None:
@@ -328,9 +329,15 @@ for d, by_hand in (1, [11, 21, 32, 43, 54]), (2, [11, 21, 31, 42, 53]):
 # Son tres convoluciones causales y dilatadas (van den Oord et al., «WaveNet», 2016, figura 3).
 # Falta una cosa: las líneas. Se ponen todas en una fila de N posiciones, cada una precedida de su
 # frontera, y nadie debe mirar más atrás del comienzo de la suya. Allí atrás, toda ventana sería de
-# sólo fronteras; y la de la primera posición, que es la frontera de la línea, también lo es. Lo
-# que un piso calcularía más atrás es, pues, lo mismo que calcula en la primera posición. Así que
-# basta con no salirse: quien pida algo de antes del comienzo recibe lo de la primera posición.
+# sólo fronteras; y la de la primera posición, que es la frontera de la línea, también lo es. Lo que
+# un piso calcularía más atrás es, pues, lo mismo que calcula en la primera posición. Así que basta
+# con no salirse: quien pida algo de antes del comienzo recibe lo de la primera posición.
+# Para eso hace falta saber dónde empieza la línea de cada posición. Con las líneas «Hoz» y «Olmo»
+# la fila es ·Hoz·Olmo, y hay frontera en los puestos 0 y 4: es lo que da nonzero. La suma de las
+# que van hasta cada posición (cumsum), menos 1, es el número de su línea: 0 0 0 0 1 1 1 1 1. El
+# comienzo es el puesto de la frontera que tiene ese número: 0 0 0 0 4 4 4 4 4. Lo de dos posiciones
+# antes está en los puestos -2 -1 0 1 2 3 4 5 6; sin pasar del comienzo (maximum), en los puestos
+# 0 0 0 1 4 4 4 5 6.
 def in_a_row(lines):
     """Las líneas, en fila: ids (N,), comienzo de la línea de cada posición (N,), objetivos (N,)."""
     stream = encode("\n" + "\n".join(lines) + "\n")          # (N + 1,)
@@ -364,11 +371,11 @@ print(f"   objetivo              {show(y[:20])}")
 
 few = [line[:100] for line in train[:64]]
 x, start, y = in_a_row(few)                                  # (N,) cada uno
-views, _ = by_window(few)                                    # (N, 8)
+contexts, _ = by_window(few)                                 # (N, 8)
 model = tree()
-model(views)                                                 # que BatchNorm tenga qué recordar
+model(contexts)                                              # que BatchNorm tenga qué recordar
 model.eval()
-assert torch.allclose(slide(model, x, start), model(views), atol=1e-4)
+assert torch.allclose(slide(model, x, start), model(contexts), atol=1e-4)
 print(f"   en {len(x)} posiciones, el árbol y la convolución dan las mismas notas")
 
 
@@ -380,7 +387,7 @@ print(f"   en {len(x)} posiciones, el árbol y la convolución dan las mismas no
 # las dos filas de la tabla cambia de una máquina a otra, porque no sólo cuentan las cuentas: un
 # lote de ventanas lleva cada carácter ocho veces, y mover números también cuesta.
 def from_windows():
-    return F.cross_entropy(model(views), y)
+    return F.cross_entropy(model(contexts), y)
 
 def from_the_row():
     return F.cross_entropy(slide(model, x, start), y)
@@ -472,7 +479,7 @@ class WaveNet(nn.Module):
 def after(model, context):
     """Notas de lo que sigue a cada fila de `context` (K, T), cada una por su cuenta: (K, V)."""
     K, T = context.shape
-    start = (T * torch.arange(K)).repeat_interleave(T)       # (K * T,)
+    start = (T * torch.arange(K)).repeat_interleave(T)       # (K * T,) 0... T... 2T...
     logits = model(context.flatten(), start)                 # (K * T, V)
     return logits.view(K, T, V)[:, -1]
 

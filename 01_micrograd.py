@@ -398,7 +398,7 @@ def gradients(f, leaves):
 def same(ours, theirs):
     """¿Son iguales los números de las dos listas, hasta 1e-9 (relativo o absoluto)?"""
     pairs = zip(ours, theirs, strict=True)
-    return all(math.isclose(one, other, abs_tol=1e-9) for one, other in pairs)
+    return all(math.isclose(our, their, abs_tol=1e-9) for our, their in pairs)
 
 def cells(numbers):
     """Los números, en columnas de diez letras."""

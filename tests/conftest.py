@@ -26,9 +26,19 @@ SHARED = ROOT.parent / "shared" / "data"                  # textos de referencia
 PLACES = [ROOT / "data" / "names.txt", SHARED / "names.txt"]
 NAMES = next((path for path in PLACES if path.is_file()), None)
 needs_names = pytest.mark.skipif(not NAMES, reason="falta names.txt: python data/prepare.py names")
+LINES = "\n".join(f"{a}{b}ña {c}" for a in "bcdfgl" for b in "aeiou" for c in ("mar", "río", "luz"))
+SMALL = {  # lo bastante pequeño para entrenar en un instante con LINES
+    "00_history.py": ["--n_hidden", 8],
+    "01_micrograd.py": ["--n_hidden", 4],
+    "02_bigram.py": [],
+    "03_mlp.py": ["--n_embd", 4, "--n_hidden", 8],
+    "04_batchnorm.py": ["--n_embd", 4, "--n_hidden", 8],
+    "05_wavenet.py": ["--n_embd", 4, "--n_hidden", 8, "--demo_steps", 2],
+    "06_gpt.py": ["--n_embd", 8, "--n_head", 2, "--n_layer", 1, "--block_size", 8, "--length", 20],
+}
 os.environ |= {"OMP_NUM_THREADS": "1", "COLUMNS": "80", "MPLBACKEND": "Agg"}
 processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["torch", "numpy", "conftest"])
+processes.set_forkserver_preload(["torch._dynamo", "conftest"])      # AdamW lo lee, y tarda
 
 
 def become(path, args, folder):

@@ -6,18 +6,11 @@ import experiments
 import peers
 import pytest
 import torch
-from conftest import NAMES, ROOT, needs_names
+from conftest import LINES, NAMES, ROOT, needs_names
 from experiments import Claim
 
 SCRIPTS = sorted(path.name for path in (ROOT / "measures").glob("*.py"))
 LESSONS = sorted(ROOT.glob("0*.py"))
-LINES = "\n".join(f"{a}{b}ña {c}" for a in "bcdfgl" for b in "aeiou" for c in ("mar", "río", "luz"))
-SMALL = {  # lo bastante pequeño para entrenar en un instante
-    "03_mlp.py": ["--n_embd", 4, "--n_hidden", 8],
-    "04_batchnorm.py": ["--n_embd", 4, "--n_hidden", 8],
-    "05_wavenet.py": ["--n_embd", 4, "--n_hidden", 8, "--demo_steps", 2],
-    "06_gpt.py": ["--n_embd", 8, "--n_head", 2, "--n_layer", 1, "--block_size", 8, "--length", 20],
-}
 TOY = '''
 SIZE = 1  # lo que mide
 import sys
@@ -148,14 +141,6 @@ def test_a_quick_experiment_comes_out_as_said(lesson, label, steps):
     for claim in one.claims:
         line, fits = experiments.compare(claim, printed, 0.002)
         assert fits, line
-
-
-@pytest.mark.parametrize("name", SMALL)
-def test_the_loss_of_a_trained_lesson_is_found(lesson, tmp_path, name):
-    path = tmp_path / "palabras.txt"
-    path.write_text(LINES, "utf-8")
-    printed = lesson(name, "--data", path, "--steps", 2, *SMALL[name])["said"]
-    assert experiments.look_up(Claim(None, ["val", "1.0"], [1]), printed)
 
 
 # peers.py

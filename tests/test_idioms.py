@@ -2,6 +2,7 @@
 textos, las comprobaciones, lo que imprimen, Ctrl-C, lo que guardan, los cuadernos y las versiones."""
 import ast
 import os
+import random
 import re
 import select
 import shutil
@@ -9,11 +10,12 @@ import signal
 import subprocess
 import sys
 import unicodedata
+from types import SimpleNamespace
 
 import odd_texts
 import pytest
 import torch
-from conftest import ROOT, inside, one_line_error, run_script, sampled, start
+from conftest import LINES, ROOT, SMALL, inside, one_line_error, run_script, sampled, start
 
 SCRIPTS = sorted(path.name for path in ROOT.glob("*.py"))
 LESSONS = [name for name in SCRIPTS if name[0] == "0"]
@@ -22,12 +24,13 @@ TRAINED = [name for name in LESSONS if name >= "02"]         # las que dejan un 
 BY_STEPS = [name for name in LESSONS if name >= "03"]        # las que lo entrenan por lotes
 BY_LINES = [name for name in TRAINED if name != "06_gpt.py"]
 WINDOWED = [name for name in BY_STEPS if name != "06_gpt.py"]
-LINES = "\n".join(f"{a}{b}ña {c}" for a in "bcdfgl" for b in "aeiou" for c in ("mar", "río", "luz"))
-SMALL = {  # lo bastante pequeño para entrenar en un instante
-    "03_mlp.py": ["--n_embd", 4, "--n_hidden", 8],
-    "04_batchnorm.py": ["--n_embd", 4, "--n_hidden", 8],
-    "05_wavenet.py": ["--n_embd", 4, "--n_hidden", 8, "--demo_steps", 2],
-    "06_gpt.py": ["--n_embd", 8, "--n_head", 2, "--n_layer", 1, "--block_size", 8, "--length", 20],
+CONFIG = {  # lo que sample.py necesita para rehacer cada modelo, y nada más
+    "02_bigram.py": "",
+    "03_mlp.py": "block_size n_embd n_hidden",
+    "04_batchnorm.py": "block_size n_embd n_hidden n_layer",
+    "05_wavenet.py": "block_size n_embd n_hidden dilations gated residual skip",
+    "06_gpt.py": "block_size n_embd n_head n_layer residual layer_norm feed_forward rotary qk_norm "
+                 "square ngrams rows base",
 }
 
 
@@ -259,14 +262,19 @@ def test_a_text_is_found_from_any_folder(lesson, path):
     assert len(names["lines"]) == 25_808
 
 
-FEW_TEXTS = ["líneas de una letra", "emoji"]
+FEW_TEXTS = [
+    "líneas de una letra",
+    "todas las letras una vez",
+    "diez líneas de una letra",
+]
 
 
 @pytest.mark.parametrize("name", WITH_TEXT)
 @pytest.mark.parametrize("text", sampled(odd_texts.TEXTS, FEW_TEXTS))
 @pytest.mark.parametrize("seed", sampled([1, 2, 20251129213000], [20251129213000]))
-def test_an_odd_text_passes_every_check(tmp_path, name, text, seed):
-    assert odd_texts.fails(name, text, seed, tmp_path, "--steps", 0) is None
+def test_an_odd_text_trains(tmp_path, name, text, seed):
+    flags = [*SMALL[name], "--steps", 2]
+    assert odd_texts.fails(name, text, seed, tmp_path, *flags) is None
 
 
 # Lo que no encaja se dice antes de empezar
@@ -284,10 +292,13 @@ def test_a_number_that_cannot_be_is_one_line(run, flag, value):
 
 @pytest.mark.parametrize("name, flags", [
     ("00_history.py", ["--steps", -1]),
+    ("01_micrograd.py", ["--n_hidden", 0]),
     ("02_bigram.py", ["--smoothing", 0]),
     ("03_mlp.py", ["--n_embd", 0]),
     ("04_batchnorm.py", ["--batch_size", 1]),
     ("05_wavenet.py", ["--dilations", "1 0"]),
+    ("05_wavenet.py", ["--dilations", "x"]),
+    ("05_wavenet.py", ["--dropout", 1]),
 ])
 def test_constants_that_do_not_fit_stop_before_any_training(run, name, flags):
     done = run(name, *flags)
@@ -315,66 +326,118 @@ def test_plot_without_matplotlib_fails_at_once(lesson, monkeypatch, name):
         lesson(name, "--steps", 10**9, "--plot", "figuras")
 
 
-@pytest.mark.parametrize("name", LESSONS)
-def test_figures_are_drawn_where_plot_says(run, words, tmp_path, name):
+# Cada lección sin pasos, con `-W error`
+@pytest.fixture(scope="module", params=LESSONS)
+def idle(request, tmp_path_factory):
+    """Nombre, carpeta y resultado de una lección con LINES, figuras y ningún paso."""
     pytest.importorskip("matplotlib")
-    flags = ["--data", words] if name in WITH_TEXT else []
-    done = run(name, *flags, *SMALL.get(name, []), "--steps", 0, "--plot", "las/figuras")
-    assert done.returncode == 0, done.stderr
-    promised = re.findall(r'savefig\(Path\(PLOT\) / "(\w+\.png)"', source(name))
+    name = request.param
+    folder = tmp_path_factory.mktemp("sin_pasos")
+    (folder / "t.txt").write_text(LINES, "utf-8")
+    flags = ["--data", "t.txt"] if name in WITH_TEXT else []
+    flags += ["--steps", 0, "--plot", "las/figuras"]
+    done = run_script(name, *SMALL[name], *flags, cwd=folder)
+    return SimpleNamespace(name=name, folder=folder, done=done)
+
+
+def test_without_steps_it_ends(idle):
+    assert idle.done.returncode == 0, idle.done.stderr
+
+
+def test_without_steps_nothing_is_saved(idle):
+    assert not list(idle.folder.glob("*.pt*"))
+
+
+def test_figures_are_drawn_where_plot_says(idle):
+    promised = re.findall(r'savefig\(Path\(PLOT\) / "(\w+\.png)"', source(idle.name))
     assert promised
-    for path in (tmp_path / "las" / "figuras").iterdir():
+    for path in (idle.folder / "las" / "figuras").iterdir():
         assert path.name in promised
         assert path.read_bytes().startswith(b"\x89PNG")
 
 
 # Un entrenamiento breve de cada lección, con `-W error`
+@pytest.mark.parametrize("name", ["00_history.py", "01_micrograd.py"])
+def test_the_first_lessons_end_without_a_warning(run, name):
+    done = run(name, *SMALL[name], "--steps", 4)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.fixture(scope="module", params=TRAINED)
 def short(request, tmp_path_factory):
-    """Carpeta y resultado de entrenar cuatro pasos una lección con LINES."""
+    """Nombre, carpeta, resultado y modelo de entrenar cuatro pasos una lección con LINES."""
+    name = request.param
     folder = tmp_path_factory.mktemp("breve")
     (folder / "t.txt").write_text(LINES, "utf-8")
     flags = ["--data", "t.txt", "--steps", 4, "--eval_interval", 2, "--out", "a.pt"]
-    return folder, run_script(request.param, *SMALL.get(request.param, []), *flags, cwd=folder)
+    done = run_script(name, *SMALL[name], *flags, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    saved = torch.load(folder / "a.pt", weights_only=True)
+    return SimpleNamespace(name=name, folder=folder, done=done, saved=saved)
 
 
 def test_a_training_ends_without_a_warning(short):
-    _, done = short
-    assert (done.returncode, done.stderr) == (0, "")
+    assert short.done.stderr == ""
 
 
 def test_the_last_line_tells_the_result(short):
-    _, done = short
-    last = done.stdout.strip().split("\n")[-1]
-    loss = r"(\d+\.\d{4}|-)"
-    assert re.fullmatch(
-        rf"resultado train={loss} val={loss} test={loss} segundos=\d+\.\d tokens_s=(\d+|-) "
-        r"ckpt=a\.pt", last)
+    last = short.done.stdout.strip().split("\n")[-1]
+    train, val = short.saved["train_loss"], short.saved["val_loss"]
+    figures = r"test=(\d+\.\d{4}|-) segundos=\d+\.\d tokens_s=(\d+|-) ckpt=a\.pt"
+    assert re.fullmatch(rf"resultado train={train:.4f} val={val:.4f} {figures}", last)
 
 
 def test_in_a_pipe_nothing_is_rewritten(short):
-    _, done = short
-    assert "\r" not in done.stdout
-    assert "\033" not in done.stdout
+    assert "\r" not in short.done.stdout
+    assert "\033" not in short.done.stdout
 
 
 def test_a_training_leaves_its_checkpoint_alone(short):
-    folder, _ = short
-    left = {path.name for path in folder.iterdir()}
+    left = {path.name for path in short.folder.iterdir()}
     assert left - {"stdout.txt", "stderr.txt"} == {"t.txt", "a.pt"}
 
 
-@pytest.mark.parametrize("name", TRAINED)
-def test_without_steps_nothing_is_written(run, words, tmp_path, name):
-    done = run(name, *SMALL.get(name, []), "--data", words, "--steps", 0)
-    assert done.returncode == 0, done.stderr
-    assert not list(tmp_path.glob("*.pt*"))
+def test_the_checkpoint_has_the_entries_of_the_contract(short):
+    entries = "format model config chars weights data step train_loss val_loss".split()
+    assert short.saved.keys() - {"training"} == set(entries)
 
 
-@pytest.mark.parametrize("name", ["00_history.py", "01_micrograd.py"])
-def test_the_first_lessons_end_without_a_warning(run, name):
-    done = run(name, "--steps", 0)
-    assert (done.returncode, done.stderr) == (0, "")
+def test_the_checkpoint_says_what_it_is(short):
+    assert short.saved["format"] == 1
+    assert short.saved["model"] == short.name[3:-3]
+    assert short.saved["data"] == "t.txt"
+    assert short.saved["chars"] == "".join(sorted(set(LINES)))
+
+
+def test_the_configuration_is_what_rebuilds_the_model(short):
+    assert short.saved["config"].keys() == set(CONFIG[short.name].split())
+
+
+def test_the_weights_are_float32_on_the_cpu(short):
+    for w in short.saved["weights"].values():
+        assert w.dtype == torch.float32
+        assert w.device.type == "cpu"
+
+
+@pytest.mark.parametrize("name", BY_STEPS)
+def test_when_validation_gets_worse_the_best_is_kept(run, tmp_path, name):
+    noise = random.Random(0).choices("abcdefgh\n", k=400)
+    (tmp_path / "t.txt").write_text("".join(noise), "utf-8")
+    flags = ["--data", "t.txt", "--steps", 160, "--eval_interval", 20, "--out", "a.pt"]
+    done = run(name, *SMALL[name], *flags, "--n_embd", 32, "--learning_rate", 0.03)
+    rows = re.findall(r"paso +(\d+) .*?val (\S+)", done.stdout)
+    losses = {int(step): float(loss) for step, loss in rows}
+    best = min(losses, key=losses.get)
+    assert best < 160
+    assert torch.load(tmp_path / "a.pt")["step"] == best
+
+
+@pytest.mark.parametrize("name", BY_STEPS)
+def test_a_loss_that_is_not_finite_leaves_the_file_as_it_was(run, words, tmp_path, name):
+    (tmp_path / "a.pt").write_bytes(b"lo de antes")
+    flags = ["--data", words, "--steps", 20, "--learning_rate", 9e18, "--out", "a.pt"]
+    one_line_error(run(name, *SMALL[name], *flags), "dejó de ser finita", "LEARNING_RATE")
+    assert (tmp_path / "a.pt").read_bytes() == b"lo de antes"
 
 
 # La terminal, la tubería y Ctrl-C

@@ -1,13 +1,11 @@
 """00_history.py: cada modelo contra la cuenta hecha a mano o la suma de todos sus estados."""
-import itertools
 import math
 import re
 
 import numpy as np
 import pytest
-from conftest import ROOT, inside, one_line_error
+from conftest import ROOT, inside
 
-SIGNS = (-1, 1)
 VISIBLE = np.array([[1, 0, 1, 0],                            # dos puestos, de dos letras
                     [1, 0, 0, 1],
                     [0, 1, 1, 0],
@@ -17,8 +15,9 @@ HIDDEN = np.array(list(np.ndindex(2, 2, 2)))
 
 @pytest.fixture(scope="module")
 def g():
-    """Los nombres de la lección, con una máquina pequeña y pocos pasos."""
-    return inside("00_history.py", "--n_hidden", 6, "--steps", 600, cwd=ROOT)
+    """Los nombres de la lección, con máquinas pequeñas y pocos pasos."""
+    flags = ["--n_hidden", 6, "--n_small", 3, "--steps", 600]
+    return inside("00_history.py", *flags, cwd=ROOT)
 
 
 @pytest.mark.parametrize("excite, inhibit, threshold, fires", [
@@ -32,30 +31,10 @@ def test_a_neuron_of_1943_fires(g, excite, inhibit, threshold, fires):
     assert output == fires
 
 
-@pytest.mark.parametrize("wrong", range(8))
-def test_a_hebb_memory_survives_any_wrong_sign(g, wrong):
-    keys = g["keys"].copy()
-    keys[:, wrong] *= -1
-    heard = keys @ g["M"].T
-    answers = np.sign(heard)
-    assert np.array_equal(answers, g["values"])
-
-
 def test_flip_changes_that_many_signs(g):
     before = np.ones((50, 8))
     after = g["flip"](before, 3)
     assert (after.sum(1) == 2).all()                         # cinco menos tres
-
-
-@pytest.mark.parametrize("rate", [1e-2, 1e-3, 1e-4])
-def test_oja_is_hebb_brought_back_to_norm_one(g, rate):
-    w = np.array([0.6, 0.8])
-    x = np.array([2.0, -0.5])
-    rule = g["hebb"]
-    hebb = rule(w, x, rate, 0)
-    oja = rule(w, x, rate, 1)
-    unit_length = hebb / np.linalg.norm(hebb)
-    assert np.allclose(oja, unit_length, atol=10 * rate**2)
 
 
 def test_without_brake_weights_explode(g):
@@ -76,21 +55,6 @@ def test_perceptron_goes_round_in_xor(g):
     ]
 
 
-def test_perceptron_obeys_novikoff(g):
-    """Puntos con holgura 0.5 respecto de unos pesos de norma 1."""
-    right = np.array([0.48, -0.64, 0.6])
-    rng = np.random.default_rng(1)
-    x = rng.integers(-9, 10, (300, 3))
-    x = x[abs(x @ right) > 0.5]
-    y = np.sign(x @ right)
-    history = g["perceptron"](x, y, passes=200)
-    mistakes = len(history) - 1
-    answers = x @ history[-1]
-    longest = (x**2).sum(1).max()
-    assert (y * answers > 0).all()
-    assert mistakes <= longest / 0.5**2
-
-
 def test_perceptron_learns_fourteen_tables(g):
     assert g["learned"] == 14
 
@@ -104,7 +68,10 @@ def test_delta_rule_by_hand(g):
 
 
 def test_hopfield_weights_by_hand(g):
-    patterns = np.array([[1, 1, -1], [1, -1, -1]])
+    patterns = np.array([
+        [1, 1, -1],
+        [1, -1, -1],
+    ])
     assert g["memory"](patterns).tolist() == [
         [0, 0, -2],
         [0, 0, 0],
@@ -112,11 +79,10 @@ def test_hopfield_weights_by_hand(g):
     ]
 
 
-@pytest.mark.parametrize("n", range(2, 7))
-def test_settling_ends_where_nobody_wants_to_change(g, n):
-    rng = np.random.default_rng(n)
-    W = g["memory"](rng.choice(SIGNS, (3, n)))
-    start = rng.choice(SIGNS, (5, n))
+def test_settling_ends_where_nobody_wants_to_change(g):
+    rng = np.random.default_rng(6)
+    W = g["memory"](rng.choice([-1, 1], (3, 6)))
+    start = rng.choice([-1, 1], (50, 6))
     end = g["settle"](start, W)
     received = end @ W
     assert (end * received >= 0).all()
@@ -138,52 +104,8 @@ def test_memory_fails_beyond_its_capacity(g):
     assert 0.5 < at_a_fifth < 0.88
 
 
-def test_gibbs_reaches_the_enumerated_distribution(g):
-    pattern = np.array([[0.3, -0.4, 0.8]])
-    W = g["memory"](pattern)
-    s = np.ones((20_000, 3))
-    for _ in range(30):
-        s = g["gibbs"](s, W, T=0.7, first=1)
-    every = np.array([[1, a, b] for a in SIGNS for b in SIGNS])
-    p = np.exp(g["energy"](every, W) / -0.7)
-    drawn = [(s == row).all(1).mean() for row in every]
-    assert np.allclose(drawn, p / p.sum(), atol=0.02)
-
-
 def test_cooling_finds_lower_valleys(g):
     assert g["slow"] < g["fast"]
-
-
-def test_divergence_is_that_of_a_plain_loop(g):
-    rng = np.random.default_rng(3)
-    W = g["memory"](rng.normal(size=(5, 6)))
-    weight = dict.fromkeys(itertools.product(SIGNS, repeat=3), 0.0)
-    for rest in itertools.product(SIGNS, repeat=5):
-        s = np.array([1, *rest])
-        weight[rest[:3]] += math.exp(s @ W @ s / 2)
-    total = sum(weight.values())
-    even = [weight[v] for v in weight if math.prod(v) == 1]
-    logs = [math.log(total / 4 / one) for one in even]
-    kl, _ = g["exact"](W)
-    assert math.isclose(kl, sum(logs) / 4)
-
-
-@pytest.mark.parametrize("i, j", [
-    (0, 1),                                                  # un sesgo
-    (1, 3),                                                  # dos visibles
-    (2, 4),
-    (4, 5),                                                  # dos ocultas
-])
-def test_local_rule_is_the_derivative_of_the_divergence(g, i, j):
-    rng = np.random.default_rng(4)
-    W = g["memory"](rng.normal(size=(2, 6)))
-    bump = np.zeros((6, 6))
-    bump[i, j] = bump[j, i] = 1e-5
-    up, _ = g["exact"](W + bump)
-    down, _ = g["exact"](W - bump)
-    _, rule = g["exact"](W)
-    measured = (down - up) / 2e-5
-    assert np.isclose(rule[i, j], measured, atol=1e-7)
 
 
 def test_hidden_units_learn_parity(g):
@@ -230,11 +152,18 @@ def test_down_draws_the_visible(small):
     assert np.allclose(many.mean(0), p @ VISIBLE, atol=0.03)
 
 
-def test_posterior_is_the_enumerated_one(g, small, monkeypatch):
+def test_posterior_is_the_mean_of_the_enumerated_ones(g, small):
     machine, joint = small
-    monkeypatch.setitem(g["posterior"].__globals__, "every", HIDDEN)
-    ours = g["posterior"](machine, VISIBLE[:1])
-    assert np.allclose(ours, joint[0] / joint[0].sum())
+    each = [row / row.sum() for row in joint]                # con --n_small 3, los h de HIDDEN
+    ours = g["posterior"](machine, VISIBLE)
+    assert np.allclose(ours, np.mean(each, axis=0))
+
+
+def test_log_prior_sums_the_visible_states(g, small):
+    machine, joint = small
+    alone = joint.sum(0)                                     # (8,) lo que pesa cada h
+    ours = g["log_prior"](machine)
+    assert np.allclose(np.exp(ours), alone / alone.sum())
 
 
 def test_a_step_goes_to_the_data_against_the_dream(g):
@@ -246,6 +175,10 @@ def test_a_step_goes_to_the_data_against_the_dream(g):
     assert machine.W.tolist() == [[0.5], [-0.5]]
     assert machine.b.tolist() == [0.5, -0.5]
     assert machine.c.tolist() == [0]
+
+
+def test_words_are_not_repeated(g):
+    assert len(g["words"]) == len(set(g["words"]))
 
 
 def test_no_word_is_lost(g):
@@ -274,21 +207,6 @@ def test_the_second_layer_stays_under_its_ceiling(g):
     assert 0 < rise < g["ceiling"]
 
 
-def test_two_untrained_layers_are_equal(run, tmp_path):
-    path = tmp_path / "t.txt"
-    path.write_text("天 😀0 c d e f g h i · ñ", "utf-8")
-    done = run("00_history.py", "--data", path, "--steps", 0)
-    assert done.stderr == ""
-    assert "sube la cota +0.0000" in done.stdout
-
-
-def test_too_few_words_are_one_line(run, tmp_path):
-    path = tmp_path / "t.txt"
-    path.write_text("larguísimos\nuno\nuno\n", "utf-8")
-    done = run("00_history.py", "--data", path)
-    one_line_error(done, "tiene 1 palabras distintas")
-
-
-def test_a_constant_that_is_not_a_number_is_one_line(run):
-    done = run("00_history.py", "--learning_rate", "nan")
-    one_line_error(done, "LEARNING_RATE no puede ser nan")
+def test_the_second_layer_begins_as_a_copy(lesson):
+    change = lesson("00_history.py", "--steps", 0)["change"]
+    assert not change.any()

@@ -43,24 +43,6 @@ def test_an_operation_of_two_values(g, operation, a, b):
     assert agree(g, operation, a, b)
 
 
-@pytest.mark.parametrize("operation", OPERATORS)
-def test_an_operation_with_a_plain_number(g, operation):
-    def on_the_right(a):
-        return operation(a, 2)
-
-    def on_the_left(a):
-        return operation(2, a)
-
-    assert agree(g, on_the_right, 0.7)
-    assert agree(g, on_the_left, 0.7)
-
-
-@pytest.mark.parametrize("name", ["exp", "log", "tanh", "sigmoid", "relu", "__neg__"])
-@pytest.mark.parametrize("a", [0.1, 0.7, 2.5])
-def test_a_function_of_one_value(g, name, a):
-    assert agree(g, operator.methodcaller(name), a)
-
-
 @pytest.mark.parametrize("n", [0, 0.5, 1, 2])
 def test_a_power_of_zero(g, n):
     def power(a):
@@ -116,15 +98,6 @@ def test_leaves_accumulate(g):
     assert [a.grad, b.grad, d.grad] == [3, 2, 10]
 
 
-def test_inner_nodes_start_afresh(g):
-    a = g["Value"](3.0)
-    inner = a * 2
-    loss = inner + 1
-    loss.backward()
-    loss.backward()
-    assert [inner.grad, loss.grad] == [1, 1]
-
-
 def test_a_value_shows_what_micrograd_shows(g):
     a = g["Value"](-4.0, label="a")
     assert a.label == "a"
@@ -139,16 +112,6 @@ def test_operations_are_named_as_in_micrograd(g):
     assert [node._op for node in nodes] == ["+", "*", "**2", "ReLU"]
 
 
-def test_zero_grad_reaches_every_parameter(g):
-    model = g["MLP"](3, [4, 4, 1])
-    inputs = [1.0, -2.0, 3.0]
-    out = model(inputs)
-    out.backward()
-    model.zero_grad()
-    grads = [p.grad for p in model.parameters()]
-    assert grads == [0] * 41
-
-
 @pytest.mark.parametrize("two", [np.float64(2), np.int64(2), np.float32(2)])
 def test_numpy_numbers_are_operands(g, two):
     a = g["Value"](3.0)
@@ -158,11 +121,15 @@ def test_numpy_numbers_are_operands(g, two):
     assert close(powers.data, 36)
 
 
-@pytest.mark.parametrize("base, exponent", [(-2.0, 0.5), (0.0, "log"), (-2.0, "log")])
-def test_a_result_that_is_not_real_is_an_error(g, base, exponent):
-    value = g["Value"](base)
+POWER = operator.methodcaller("__pow__", 0.5)
+LOG = operator.methodcaller("log")
+
+
+@pytest.mark.parametrize("operation, number", [(POWER, -2.0), (LOG, 0.0), (LOG, -2.0)])
+def test_a_result_that_is_not_real_is_an_error(g, operation, number):
+    value = g["Value"](number)
     with pytest.raises(ValueError, match="real|logaritmo"):
-        value.log() if exponent == "log" else value ** exponent
+        operation(value)
 
 
 @pytest.mark.parametrize("inputs", [[1], [1, 2, 3]])
@@ -196,40 +163,14 @@ def test_the_drawing_names_each_node_once(g, capsys):
     assert [line for line in lines if "arriba" in line] == lines[3:4]
 
 
-def reference(g, params, batch):
-    """Pérdida de los puntos de `batch` y su gradiente, por PyTorch; orden de micrograd."""
-    flat = torch.tensor(params, requires_grad=True)
-    h = g["X"][batch]
-    sizes = [2, g["N_HIDDEN"], g["N_HIDDEN"], 1]
-    start = 0
-    for n_in, n_out in zip(sizes, sizes[1:]):
-        end = start + n_out * (n_in + 1)
-        rows = flat[start:end].view(n_out, n_in + 1)         # pesos y, al final, el sesgo
-        h = h @ rows[:, :-1].T + rows[:, -1]
-        h = h if n_out == 1 else h.relu()
-        start = end
-    hinge = (1 - g["y"][batch] * h[:, 0]).relu().mean()
-    loss = hinge + g["WEIGHT_DECAY"] * flat.square().sum()
-    loss.backward()
-    return loss.item(), flat.grad.numpy()
+def test_descent_is_that_of_pytorch(g):
+    """Lo que se apartan, en 25 pasos, la pérdida de la red de Value y la de PyTorch."""
+    assert g["apart_by"] < 1e-9
 
 
-@pytest.mark.parametrize("kind", ["Neuron", "NodeNeuron"])
-def test_descent_is_an_independent_descent(g, kind):
-    model = g["newborn"](g[kind])
-    params = np.array([p.data for p in model.parameters()])
-    for batch in g["batches"][:4]:
-        expected, gradient = reference(g, params, batch)
-        loss = g["hinge"](model, batch)
-        assert close(loss.data, expected)
-        g["descend"](model, loss, 0.7)
-        params -= 0.7 * gradient
-        assert close([p.data for p in model.parameters()], params)
-
-
-@pytest.mark.parametrize("step, tenths", [(1, 0.964), (25, 0.1)])
-def test_the_rate_falls_to_its_tenth(g, step, tenths):
-    assert close(g["falling"](step), tenths * g["LEARNING_RATE"])
+@pytest.mark.parametrize("step, part", [(0, 1), (25, 0.1)])
+def test_the_rate_falls_to_its_tenth(g, step, part):
+    assert close(g["falling"](step), part * g["LEARNING_RATE"])
 
 
 def test_training_learns(g):
@@ -272,11 +213,6 @@ def test_the_frontier_is_the_sign_of_the_net(g, rows):
             assert rows[i][j] in ground + "xo"
 
 
-def test_a_line_does_not_solve_xor(g):
-    alone = g["trial"]([1], 0.05)
-    assert close(alone[-1], 4)
-
-
 def test_hidden_neurons_solve_xor(g):
     nine = g["trial"]([8, 1], 0.05)
     assert nine[-1] < 0.1
@@ -305,11 +241,6 @@ def test_without_relu_the_net_is_a_line(lesson):
     g = lesson("01_micrograd.py", "--steps", 2, "--n_hidden", 2, "--no-relu")
     low, middle, high = [g["model"]([x, 2 * x]).data for x in (0, 1, 2)]
     assert close(middle, (low + high) / 2)
-
-
-def test_no_neurons_is_one_line(run):
-    done = run("01_micrograd.py", "--n_hidden", 0)
-    one_line_error(done, "N_HIDDEN")
 
 
 def test_a_loss_that_explodes_is_one_line(run):

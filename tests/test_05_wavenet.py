@@ -1,12 +1,11 @@
-"""05_wavenet.py: las capas contra PyTorch, la WaveNet contra una recursión a mano, lo que se guarda."""
+"""05_wavenet.py: las capas contra PyTorch, la WaveNet contra una recursión a mano."""
 import functools
-import re
 
 import pytest
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
-from conftest import NAMES, needs_names, one_line_error, run_script
+from conftest import inside
 from torch.testing import assert_close as close
 
 SCRIPT = "05_wavenet.py"
@@ -20,33 +19,12 @@ KINDS = [
 ]
 
 
-@pytest.fixture
-def g(lesson, tmp_path):
-    """Los nombres de la lección con unos pocos pueblos, sin entrenar."""
-    (tmp_path / "t.txt").write_text("\n".join(VILLAGES), "utf-8")
-    return lesson(SCRIPT, *TINY, "--steps", 0)
-
-
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """Un entrenamiento corto de verdad: su carpeta, lo que dijo y lo que guardó."""
-    folder = tmp_path_factory.mktemp("entrenado")
+def g(tmp_path_factory):
+    """Los nombres de la lección tras 60 pasos con unos pocos pueblos."""
+    folder = tmp_path_factory.mktemp("pueblos")
     (folder / "t.txt").write_text("\n".join(VILLAGES), "utf-8")
-    flags = "--steps 60 --eval_interval 25 --plot f".split()
-    done = run_script(SCRIPT, *TINY, *flags, cwd=folder)
-    assert done.returncode == 0, done.stderr
-    checkpoint = torch.load(folder / "ckpt_wavenet.pt", weights_only=True)
-    return folder, done.stdout, checkpoint
-
-
-def contexts(line, chars):
-    """Cada ventana de ocho de `line` y su objetivo, con un bucle: [(ids, id)]."""
-    padded = "\n" * 8 + line + "\n"
-    ids = [chars.index(char) for char in padded]
-    pairs = []
-    for i in range(8, len(ids)):
-        pairs.append((ids[i - 8:i], ids[i]))
-    return pairs
+    return inside(SCRIPT, *TINY, "--steps", 60, cwd=folder)
 
 
 def wavenet_by_hand(w, c, context):
@@ -104,16 +82,6 @@ def untrained(g, kind):
     return model, config
 
 
-def test_windows_are_those_of_a_plain_loop(g):
-    lines = ["Hoz", "H", "Olmedo"]
-    by_loop = []
-    for line in lines:
-        by_loop += contexts(line, g["chars"])
-    x, y = g["by_window"](lines)
-    pairs = zip(x.tolist(), y.tolist())
-    assert list(pairs) == by_loop
-
-
 def test_a_row_is_the_lines_each_after_its_boundary(g):
     ids, start, targets = g["in_a_row"](["Hoz", "Olmo"])
     assert g["decode"](ids.tolist()) == "\nHoz\nOlmo"
@@ -137,21 +105,6 @@ def test_flatten_consecutive_puts_neighbours_side_by_side(g, n):
         groups.append(neighbours.flatten(1))
     layer = g["FlattenConsecutive"](n)
     close(layer(x), torch.stack(groups, 1))
-
-
-@pytest.mark.parametrize("shape", [
-    (9, 5),
-    (6, 4, 5),
-    (2, 1, 5),
-    (5, 5, 5),
-])
-def test_batchnorm_takes_every_position_as_an_example(g, shape):
-    ours = g["BatchNorm"](5)
-    x = 3 * torch.randn(shape) + 2
-    rows = x.reshape(-1, 5)
-    alone = F.batch_norm(rows, None, None, training=True)
-    close(ours(x), alone.view(shape))
-    assert ours.running_mean.shape == (5,)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -184,106 +137,8 @@ def test_dropout_comes_once_before_the_last_layer(g):
     close(logits, model.head.bias.expand_as(logits))
 
 
-def test_the_checkpoint_is_the_contract(trained):
-    _, _, c = trained
-    assert c["format"] == 1
-    assert c["model"] == "wavenet"
-    assert c["data"] == "t.txt"
-    assert c["config"] == {
-        "block_size": 8,
-        "dilations": [1, 1, 1, 2, 2],
-        "n_embd": 8,
-        "n_hidden": 6,
-        "gated": True,
-        "residual": True,
-        "skip": True,
-    }
-    w = c["weights"]
-    assert w["conv.4.weight"].shape == (12, 16)
-    assert w["skip.4.weight"].shape == (16, 6)
-    assert w["norm.0.running_var"].shape == (8,)
-    assert "mix.4.weight" not in w
-    for weight in w.values():
-        assert weight.dtype == torch.float32
-
-
-def test_the_best_of_those_evaluated_is_kept(trained):
-    _, said, c = trained
-    rows = re.findall(r"paso +(\d+) .* val (\S+)   mejor", said)
-    losses = {int(step): float(val) for step, val in rows}
-    assert list(losses) == [25, 50, 60]
-    best = min(losses, key=losses.get)
-    assert c["step"] == best
-    assert abs(c["val_loss"] - losses[best]) < 1e-4
-
-
-def test_the_losses_are_those_of_the_whole_split_by_hand(trained, g):
-    _, said, c = trained
-    result = re.findall(r"(train|val|test)=(\S+)", said)
-    assert len(result) == 3
-
-    @functools.cache
-    def surprises(line):
-        found = []
-        for context, target in contexts(line, c["chars"]):
-            logits = wavenet_by_hand(c["weights"], c["config"], context)
-            log_p = F.log_softmax(logits, 0)
-            found.append(-log_p[target].item())
-        return found
-    for name, shown in result:
-        each = []
-        for line in g[name]:
-            each += surprises(line)
-        average = sum(each) / len(each)
-        assert abs(average - float(shown)) < 1e-4
-
-
-def test_training_beats_the_bare_frequencies(trained):
-    _, _, c = trained
-    letters = [c["chars"].index(char) for char in "\n".join(VILLAGES)]
-    counts = torch.tensor(letters).bincount().float()
+def test_training_beats_the_bare_frequencies(g):
+    letters = g["encode"]("\n".join(VILLAGES))
+    counts = letters.bincount().float()
     bare = torch.distributions.Categorical(counts)
-    assert c["val_loss"] < bare.entropy()
-
-
-def test_the_figure_is_drawn(trained):
-    folder, _, _ = trained
-    drawn = folder / "f" / "campo_receptivo.png"
-    assert drawn.read_bytes()[:4] == b"\x89PNG"
-
-
-@pytest.mark.parametrize("flags", [
-    "--dilations 1,0",
-    "--dilations x",
-    "--dropout 1",
-    "--n_embd 0",
-])
-def test_constants_that_do_not_fit_get_one_line(run, tmp_path, flags):
-    (tmp_path / "t.txt").write_text("\n".join(VILLAGES), "utf-8")
-    done = run(SCRIPT, *TINY, *flags.split())
-    one_line_error(done, "DROPOUT")
-
-
-@pytest.mark.parametrize("text", [
-    "a\n" * 10,
-    "ja\n" * 9 + "j",
-    "字" * 3000 + "\n語" * 12,
-    "سلام\nعليكم\n" * 6,
-    "9" * 99 + "\n" + "8\n" * 11,
-], ids=["una letra", "casi iguales", "larga", "árabe", "cifras"])
-def test_an_odd_text_trains(lesson, tmp_path, text):
-    (tmp_path / "t.txt").write_text(text, "utf-8")
-    flags = "--steps 2 --batch_size 1 --seed 3 --demo_steps 1 --dilations 1,2,4"
-    pieces = "--no-gated --no-residual --no-skip"
-    lesson(SCRIPT, *TINY, *flags.split(), *pieces.split())
-    c = torch.load(tmp_path / "ckpt_wavenet.pt", weights_only=True)
-    assert c["val_loss"] > 0
-
-
-@needs_names
-def test_names_have_the_partition_of_the_published_figures(lesson):
-    g = lesson(SCRIPT, "--steps", 0, "--data", NAMES)
-    assert len(g["lines"]) == 32_033
-    assert g["V"] == 27
-    _, y = g["by_window"](g["train"])
-    assert len(y) == 182_625
+    assert g["best"]["val_loss"] < bare.entropy()

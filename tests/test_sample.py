@@ -2,6 +2,7 @@
 import math
 import os
 import random
+import re
 import signal
 from types import SimpleNamespace
 
@@ -153,7 +154,7 @@ def test_the_last_character_costs_as_much_as_the_first(sampler, folder):
 
 
 # Las notas de los modelos de línea
-LINES = [
+LINE_MODELS = [
     "02_bigram.py",
     "03_mlp.py --n_embd 4 --n_hidden 16 --block_size 4 --learning_rate 0.01",
     "04_batchnorm.py --n_embd 4 --n_hidden 16 --n_layer 2",
@@ -161,15 +162,15 @@ LINES = [
 ]
 
 
-@pytest.fixture(scope="session", params=LINES)
+@pytest.fixture(scope="session", params=LINE_MODELS)
 def line_model(request, folder):
-    """Un modelo de línea, de 30 pasos, como lo lee sample.py, y la pérdida que midió su lección."""
+    """Un modelo de línea, de 30 pasos, como lo lee sample.py, y las pérdidas que midió su lección."""
     script, *flags = request.param.split()
     flags += ["--data", "pueblos.txt", "--steps", 30, "--out", "linea.pt"]
     done = run_script(script, *flags, cwd=folder)
     assert done.returncode == 0, done.stderr
     names = inside("sample.py", "linea.pt", "--length", 1, cwd=folder)
-    measured = torch.load(folder / "linea.pt")["val_loss"]
+    measured = dict(re.findall(r"(val|test)=(\S+)", done.stdout))
     return names["read"](folder / "linea.pt"), measured
 
 
@@ -178,24 +179,25 @@ def encode(chars, text):
     return torch.tensor([[chars.index(char) for char in text]])
 
 
-def test_a_line_model_gives_the_loss_its_lesson_measured(line_model, folder):
-    """La pérdida de validación, rehecha carácter a carácter con memoria y sin ella."""
+@pytest.mark.parametrize("part, place", [
+    ("val", slice(344, 387)),                                # 431 pueblos: 344, 43 y 44
+    ("test", slice(387, 431)),
+])
+def test_a_line_model_gives_the_loss_its_lesson_measured(line_model, folder, part, place):
+    """La pérdida de una parte, rehecha carácter a carácter."""
     (forward, w, c, chars), measured = line_model
-    text = (folder / "pueblos.txt").read_text("utf-8")
-    lines = text.split("\n")
+    lines = (folder / "pueblos.txt").read_text("utf-8").split("\n")
     random.Random(42).shuffle(lines)
-    cut, end = int(0.8 * len(lines)), int(0.9 * len(lines))
-    val = "\n" + "\n".join(lines[cut:end]) + "\n"
-    ids = encode(chars, val)
-    memory, with_memory, without = {}, 0, 0
-    for n in range(1, len(val)):
-        cached = forward(w, c, ids[:, :n], memory)
-        again = forward(w, c, ids[:, max(0, n - 20):n], {})  # más que cualquier contexto
-        with_memory += F.cross_entropy(cached, ids[:, n]).item()
-        without += F.cross_entropy(again, ids[:, n]).item()
-    count = len(val) - 1
-    assert with_memory / count == pytest.approx(measured, abs=1e-4)
-    assert without / count == pytest.approx(measured, abs=1e-4)
+    text = "\n".join(lines[place])
+    ids = encode(chars, f"\n{text}\n")
+    memory = {}
+    losses = []
+    for n in range(1, ids.size(1)):
+        logits = forward(w, c, ids[:, :n], memory)
+        loss = F.cross_entropy(logits, ids[:, n])
+        losses.append(loss.item())
+    mean = sum(losses) / len(losses)
+    assert mean == pytest.approx(float(measured[part]), abs=1e-4)
 
 
 @pytest.mark.parametrize("text, line", [
@@ -330,24 +332,12 @@ def test_a_prompt_may_be_longer_than_the_window(folder, run):
     assert len(done.stdout) == 81                            # 50, 30 y el fin de línea
 
 
-@pytest.fixture
-def endless(folder):
-    """sample.py, que ha escrito 200 caracteres de un millón."""
+def test_ctrl_c_stops_in_silence_what_comes_as_it_is_made(folder):
     process = start("sample.py", folder / "gpt.pt", "--length", 10**6)
     assert len(process.stdout.read(200)) == 200
-    yield process
-    process.kill()
-    process.communicate()
-
-
-def test_the_text_comes_as_it_is_made(endless):
-    assert endless.poll() is None
-
-
-def test_ctrl_c_stops_it_in_silence(endless):
-    endless.send_signal(signal.SIGINT)
-    assert endless.stderr.read() == ""
-    assert endless.wait(timeout=30) == -signal.SIGINT
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=60)[1] == ""
+    assert process.returncode == -signal.SIGINT
 
 
 # Las malas entradas

@@ -103,7 +103,7 @@ def test_function_words_have_no_stress_unless_they_end_the_verse():
     ("débil", "ebil", "ee"),            # la i final vale e
     ("públicamente", "ente", "ee"),
 ])
-def test_rhyme_and_assonance_of_a_word(word, rhyme, assonance):
+def test_what_rhymes_in_a_word(word, rhyme, assonance):
     assert metre.rhyme_of(word) == (rhyme, assonance)
 
 

@@ -1,6 +1,5 @@
 """01_micrograd.py: `Value` contra PyTorch, las costumbres de micrograd y cada celda por dentro."""
 import gc
-import math
 import operator
 import re
 

@@ -29,8 +29,8 @@ def contexts(lines, k):
     return found
 
 
-SEEN = []                                                    # por tamaño: {(contexto, siguiente): veces}
-VISITS = []                                                  # por tamaño: {contexto: veces}
+SEEN = []                                    # por tamaño: {(contexto, siguiente): veces}
+VISITS = []                                  # por tamaño: {contexto: veces}
 for size in range(8):
     SEEN.append(Counter(contexts(PARTS["train"], size)))
     VISITS.append(Counter())

@@ -1,5 +1,6 @@
 """Lo que todos los guiones comparten, probado una vez sobre todos: la casa, las opciones, los
-textos, las comprobaciones, lo que imprimen, Ctrl-C, lo que guardan, los cuadernos y las versiones."""
+textos, las comprobaciones, lo que imprimen, lo que guardan, Ctrl-C, los cuadernos y las versiones
+de Python."""
 import ast
 import os
 import random
@@ -309,7 +310,8 @@ def test_constants_that_do_not_fit_stop_before_any_training(run, name, flags):
 @pytest.mark.parametrize("out", ["palabras.txt", "", "nueva/a.pt", "carpeta", "/dev/null"])
 def test_an_out_that_cannot_be_is_one_line(run, words, tmp_path, out):
     (tmp_path / "carpeta").mkdir()
-    one_line_error(run("02_bigram.py", "--data", words, "--out", out), f"no puedo escribir «{out}»")
+    done = run("02_bigram.py", "--data", words, "--out", out)
+    one_line_error(done, f"no puedo escribir «{out}»")
     assert words.read_text("utf-8") == LINES
 
 

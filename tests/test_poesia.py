@@ -13,7 +13,6 @@ LINES = [line for line in TEXT.split("\n") if line]
 POEMS = metre.poems(TEXT)
 OCTOSYLLABLES = ["Romance", "Redondilla", "Cuarteta", "Décima", "Quintilla", "Copla"]
 HENDECASYLLABLES = ["Soneto", "Silva", "Tercetos", "Octava", "Serventesio"]
-REFRAINS = ["Letrilla", "Villancico", "Nana", "Seguidilla", "Sextina"]
 
 
 def verses_of(stanzas):

@@ -139,7 +139,7 @@ def test_with_memory_a_character_costs_at_most_two_positions(sampler, folder):
         for n in range(1, 301):
             sampler.gpt(w, c, ids[:, :n], memory)
     positions = count.get_total_flops() / position
-    assert 300 < positions < 645
+    assert 300 < positions < 2.15 * 300
 
 
 def test_the_last_character_costs_as_much_as_the_first(sampler, folder):
@@ -164,7 +164,7 @@ LINE_MODELS = [
 
 @pytest.fixture(scope="session", params=LINE_MODELS)
 def line_model(request, folder):
-    """Un modelo de línea, de 30 pasos, como lo lee sample.py, y las pérdidas que midió su lección."""
+    """Un modelo de línea, de 30 pasos, como lo lee sample.py, y lo que midió su lección."""
     script, *flags = request.param.split()
     flags += ["--data", "pueblos.txt", "--steps", 30, "--out", "linea.pt"]
     done = run_script(script, *flags, cwd=folder)

@@ -1,7 +1,8 @@
 """Lo que comparten las pruebas: tres maneras de ejecutar un guion, y cómo se juzga un error.
 
 `run_script` lo ejecuta hasta el final en un proceso recién bifurcado de un servidor que ya tiene
-torch en memoria: es lo mismo que `python -W error guion`, y sólo cuesta lo que el guion tarde.
+torch en memoria (también torch._dynamo, que AdamW lee): es lo mismo que `python -W error guion`, y
+sólo cuesta lo que el guion tarde.
 `inside` lo ejecuta en este mismo proceso y devuelve sus nombres: para probar una a una sus piezas.
 `start` lo empieza en un intérprete propio, que tarda dos segundos en leer torch: sólo para lo que
 pide un proceso entero, como las señales, las terminales y las variables de entorno.
@@ -38,7 +39,7 @@ SMALL = {  # lo bastante pequeño para entrenar en un instante con LINES
 }
 os.environ |= {"OMP_NUM_THREADS": "1", "COLUMNS": "80", "MPLBACKEND": "Agg"}
 processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["torch._dynamo", "conftest"])      # AdamW lo lee, y tarda
+processes.set_forkserver_preload(["torch._dynamo", "matplotlib.pyplot", "conftest"])
 
 
 def become(path, args, folder):

@@ -505,6 +505,12 @@ def test_a_base_begins_from_its_weights(build, kept):
     assert same(dict(g.model.state_dict()), kept["weights"])
 
 
+def test_a_base_gives_the_old_characters_their_vectors(trained, kept, based):
+    g = pieces(trained, "nuevo.txt", "--base", "ckpt.pt")
+    vectors = g.model.token.weight
+    assert torch.equal(vectors[:len(CHARS)], kept["weights"]["token.weight"])
+
+
 def test_what_cannot_be_a_base_is_one_line(train, tmp_path):
     (tmp_path / "b.pt").write_bytes(b"no es un modelo")
     done = train("--base", "b.pt")

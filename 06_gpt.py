@@ -46,7 +46,6 @@ LAYER_NORM = True     # normalizar cada posición antes de cada capa
 FEED_FORWARD = True   # red de dos capas tras la atención
 ROTARY = True         # posiciones que giran preguntas y claves, en vez de sumarse a la entrada
 QK_NORM = True        # dejar del mismo tamaño todas las preguntas y todas las claves
-SQUARE = False        # elevar al cuadrado la ReLU de la red de dos capas
 NGRAMS = 5            # tablas para los últimos 2, 3... NGRAMS caracteres; 6, lo más (0: ninguna)
 ROWS = 8191           # filas de cada tabla; mejor un número primo
 NGRAM_DROPOUT = 0.25  # fracción de posiciones que al entrenar se quedan sin sus tablas
@@ -234,19 +233,12 @@ print("\n5. cuatro cabezas juntas hacen lo mismo que cuatro por separado")
 # %% 6. Pensar, sumar, normalizar y apagar
 # La atención reúne; una red de dos capas (feed-forward), la misma en cada puesto, piensa sobre lo
 # reunido (ecuación 2 de Vaswani et al.). En 2017 llevaba en medio una ReLU (lección 01); GPT-2, una
-# GELU, que es una ReLU de esquina redondeada. Aquí, si SQUARE, lo que la ReLU deja pasar se eleva
-# además al cuadrado: So et al., «Primer: Searching for Efficient Transformers» (2021).
-class Activation(nn.Module):
-    """ReLU, al cuadrado si SQUARE: (..., C) -> (..., C)."""
-    def forward(self, x):
-        y = F.relu(x)
-        return y.square() if SQUARE else y
-
+# GELU, que es una ReLU de esquina redondeada. Aquí vuelve la ReLU, que cuesta menos.
 def feed_forward(n_embd):
-    """Ensanchar por cuatro, `Activation` y volver: una red (..., C) -> (..., C)."""
+    """Ensanchar por cuatro, ReLU y volver: una red (..., C) -> (..., C)."""
     return nn.Sequential(
         nn.Linear(n_embd, 4 * n_embd),
-        Activation(),
+        nn.ReLU(),
         nn.Linear(4 * n_embd, n_embd))
 
 # Al apilar bloques de pesos pequeños, cada uno atenúa el gradiente que le llega de arriba (lección
@@ -401,7 +393,6 @@ shape = {
     "feed_forward": FEED_FORWARD,
     "rotary": ROTARY,
     "qk_norm": QK_NORM,
-    "square": SQUARE,
     "ngrams": NGRAMS,
     "rows": ROWS,
     "base": 1000,                                            # tres cifras por carácter (celda 8)
@@ -419,7 +410,7 @@ if RESUME or BASE:
         sys.exit(f"error: «{RESUME or BASE}» no existe, o no es un GPT de esta versión del curso")
     print(f"\n   la forma es la de «{RESUME or BASE}»: {config}")
 (BLOCK_SIZE, N_EMBD, N_HEAD, N_LAYER, RESIDUAL, LAYER_NORM, FEED_FORWARD,
- ROTARY, QK_NORM, SQUARE, NGRAMS, ROWS, base) = config.values()
+ ROTARY, QK_NORM, NGRAMS, ROWS, base) = config.values()
 
 # %% 9. Del texto a los números, y de los números a ventanas
 # El vocabulario son los caracteres del texto, ordenados, y el id de uno es su puesto. (Si se parte
@@ -464,22 +455,27 @@ print(f"\n9. {len(ids)} caracteres, {V} distintos; los {cut} primeros, para entr
 for t in range(1, 4):
     print(f"   tras {text[:t]!r} viene {text[t]!r}")
 
-# Las ventanas se visitan sin repetir. En cada vuelta al texto (epoch), se elige al azar dónde
-# empieza la primera, se corta el texto en ventanas seguidas, y se barajan. Así, en una vuelta, casi
-# todo carácter se predice una vez, y ninguno dos; sorteándolas sin más, unos saldrían tres veces y
-# otros ninguna. (En un texto muy corto las ventanas se repiten.) Todo lo deciden SEED y el número
-# del paso: quien siga un entrenamiento ve lo que habría visto. Con varios procesos, cada uno toma
-# las suyas.
-per_epoch = max(1, (cut - BLOCK_SIZE) // BLOCK_SIZE)         # ventanas en una vuelta
+# Las ventanas se visitan sin repetir. En cada vuelta al texto (epoch) se elige al azar dónde empieza
+# la primera, se corta el texto en ventanas seguidas (tras el final se vuelve al principio), y se
+# barajan. Así, en una vuelta, casi todo carácter se predice una vez; sorteándolas sin más, unos
+# saldrían tres veces y otros ninguna. (En un texto muy corto las ventanas se repiten.) Y cada una
+# se corre al azar unos puestos, hasta un cuarto de su largo. Sin eso, en un texto de líneas iguales
+# casi todas empezarían en los mismos sitios de la línea durante toda una vuelta, y el modelo
+# tardaría mucho más en ver qué hay en los otros: con sumas como «49+64=113» no aprendía a sumar.
+# Todo lo deciden SEED y el número del paso: quien siga un entrenamiento ve lo que habría visto. Con
+# varios procesos, cada uno toma las suyas.
+per_epoch = max(1, cut // BLOCK_SIZE - 1)                    # ventanas en una vuelta
 
 def batch(turn):
     """Las ventanas del lote número `turn`: (B, T + 1)."""
     epoch, place = divmod(turn, max(1, per_epoch // BATCH_SIZE))    # vuelta, y lote dentro de ella
     rng = torch.Generator().manual_seed((SEED * 1_000_003 + epoch) % 2**63)
-    offset = torch.randint(cut - per_epoch * BLOCK_SIZE, (1,), generator=rng)
+    first = torch.randint(cut, (1,), generator=rng)
+    shift = torch.randint(BLOCK_SIZE // 4 + 1, (per_epoch,), generator=rng)
+    starts = first + BLOCK_SIZE * torch.arange(per_epoch) + shift               # (per_epoch,)
     order = torch.randperm(per_epoch, generator=rng)         # las ventanas, barajadas
     mine = place * BATCH_SIZE + torch.arange(BATCH_SIZE)     # (B,)
-    start = offset + BLOCK_SIZE * order[mine % per_epoch]    # (B,) un texto corto las repite
+    start = starts[order[mine % per_epoch]] % (cut - BLOCK_SIZE)    # (B,) y cabe entera
     return train.unfold(0, BLOCK_SIZE + 1, 1)[start.to(DEVICE)]
 
 # %% 10. El bloque y el GPT
@@ -898,6 +894,5 @@ else:
 #   1.7208.
 # - STEPS = 250, NGRAM_DROPOUT = 0: ¿para qué apagar las tablas a ratos? Con tan pocos pasos, sobra:
 #   val 1.6663.
-# - STEPS = 250, SQUARE = True: ¿gana algo la ReLU al cuadrado? Nada que se note: val 1.6999.
 # - STEPS = 250, MUON = 0: ¿y con AdamW para todo? Peor: val 1.7446.
 # Con textos tuyos, prueba N_HEAD, GRAD_CLIP = 0, DROPOUT y muchos STEPS: ¿cuándo empeora val?

@@ -213,32 +213,32 @@ def clock(T, d):
     """Lo que multiplica a cada canal, y al que gira con él, en T posiciones: dos de (T, d)."""
     speed = 10_000 ** (-torch.arange(0, d, 2) / d)                                # (d / 2,)
     angle = torch.arange(T)[:, None] * speed                                      # (T, d / 2)
-    cos, sin = angle.cos(), angle.sin()
+    cos = angle.cos()
+    sin = angle.sin()
     return cos.repeat(1, 2), torch.cat([-sin, sin], dim=1)
 
-def rotate(x, c, first):
-    """Gira `x` (..., m, d), cuyas posiciones empiezan en `first`, como en 06_gpt.py."""
-    m, d = x.shape[-2:]
-    cos, sin = clock(c["block_size"], d)                                          # (T, d)
-    here = slice(first, first + m)
-    return x * cos[here] + x.roll(d // 2, -1) * sin[here]
+def rotate(x, cos, sin):
+    """Gira `x` (..., m, d) como en 06_gpt.py; `cos` y `sin` (m, d) son los de sus posiciones."""
+    return x * cos + x.roll(x.size(-1) // 2, -1) * sin
 
-def attention(w, c, block, x, first, memory):
+def attention(w, c, block, x, turn, memory):
     """Atención de `x` (K, m, C) a sí misma y a lo guardado: (K, m, C). Vaswani, ecuación 1."""
     K, m = x.shape[:2]
     x = norm(w, block + "norm_1", x)
     qkv = linear(w, block + "attention.qkv", x)                                   # (K, m, 3 * C)
     qkv = qkv.view(K, m, 3, c["n_head"], -1).permute(2, 0, 3, 1, 4)               # (3, K, H, m, d)
-    if c["qk_norm"]:
-        qkv[:2] = F.rms_norm(qkv[:2], qkv.shape[-1:])
+    qk, v = qkv[:2], qkv[2]
+    scale = None                                             # None: 1 / √d
+    if c["qk_norm"]:                                         # de largo 1, y después por √d
+        qk = qk / torch.linalg.vector_norm(qk, dim=-1, keepdim=True)
+        scale = math.sqrt(qk.size(-1))
     if c["rotary"]:
-        qkv[:2] = rotate(qkv[:2], c, first)
-    q = qkv[0]                                                                    # (K, H, m, d)
-    kv = qkv[1:]                                                                  # (2, K, H, m, d)
-    if block in memory:
-        kv = torch.cat([memory[block], kv], dim=3)           # lo guardado, y lo nuevo
-    memory[block] = kv
-    y = F.scaled_dot_product_attention(q, *kv, is_causal=m > 1)               # (K, H, m, d)
+        qk = rotate(qk, *turn)
+    q, k = qk                                                                     # (K, H, m, d)
+    if block in memory:                                      # lo guardado, y detrás lo nuevo
+        k, v = [torch.cat(pair, dim=2) for pair in zip(memory[block], (k, v))]
+    memory[block] = k, v
+    y = F.scaled_dot_product_attention(q, k, v, is_causal=m > 1, scale=scale)     # (K, H, m, d)
     y = y.transpose(1, 2).flatten(2)                                              # (K, m, C)
     return linear(w, block + "attention.mix", y)
 
@@ -246,8 +246,6 @@ def feed_forward(w, c, block, x):
     """Dos capas y una ReLU en cada posición: (K, m, C) -> (K, m, C)."""
     x = norm(w, block + "norm_2", x)
     x = F.relu(linear(w, block + "feed_forward.0", x))                            # (K, m, 4 * C)
-    if c["square"]:
-        x = x.square()
     return linear(w, block + "feed_forward.2", x)
 
 # El número de «oma» en base b (1000 en 06_gpt.py) es 3 + 2 · b + 1 · b². Con los caracteres del
@@ -280,9 +278,11 @@ def gpt(w, c, ids, memory):
     if c["ngrams"] > 1:                                      # antes de la ventana, el id 0
         padded = F.pad(window, (c["ngrams"] - 1, 0))
         x = x + ngrams(w, c, padded[:, first:])
+    d = c["n_embd"] // c["n_head"]
+    turn = [table[first:width] for table in clock(T, d)]                              # (m, d)
     for i in range(c["n_layer"]):
         block = f"blocks.{i}."
-        y = attention(w, c, block, x, first, memory)
+        y = attention(w, c, block, x, turn, memory)
         x = x + y if c["residual"] else y
         if c["feed_forward"]:
             y = feed_forward(w, c, block, x)

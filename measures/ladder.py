@@ -35,7 +35,6 @@ STEPS = [  # peldaño, y las constantes con que se hace
     ("y de tríos", "--ngrams 3 --ngram_dropout 0"),
     ("y hasta de cinco", "--ngram_dropout 0"),
     ("apagadas a ratos: tal como viene", ""),
-    ("eso, con la ReLU al cuadrado", "--square"),
     ("eso, sin Muon", "--muon 0"),
 ]
 

@@ -46,8 +46,8 @@ def test_settings_are_read_with_their_types():
 
 
 def test_settings_are_typed_as_flags():
-    order = experiments.flags({"A": 2, "RELU": False, "SQUARE": True}, ".")
-    assert order == ["--a", "2", "--no-relu", "--square"]
+    order = experiments.flags({"A": 2, "RELU": False, "PLOT": True}, ".")
+    assert order == ["--a", "2", "--no-relu", "--plot"]
 
 
 def claims(text):

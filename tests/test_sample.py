@@ -74,7 +74,6 @@ SHAPES = [
     [],
     ["--no-rotary"],
     ["--no-qk_norm"],
-    ["--square"],
     ["--ngrams", "0"],
     ["--ngrams", "2"],
     ["--no-residual"],

@@ -215,7 +215,8 @@ def clock(T, d):
     angle = torch.arange(T)[:, None] * speed                                      # (T, d / 2)
     cos = angle.cos()
     sin = angle.sin()
-    return cos.repeat(1, 2), torch.cat([-sin, sin], dim=1)
+    both = torch.cat([-sin, sin], dim=1)                                          # (T, d)
+    return cos.repeat(1, 2), both
 
 def rotate(x, cos, sin):
     """Gira `x` (..., m, d) como en 06_gpt.py; `cos` y `sin` (m, d) son los de sus posiciones."""
@@ -230,7 +231,7 @@ def attention(w, c, block, x, turn, memory):
     qk, v = qkv[:2], qkv[2]
     scale = None                                             # None: 1 / √d
     if c["qk_norm"]:                                         # de largo 1, y después por √d
-        qk = qk / torch.linalg.vector_norm(qk, dim=-1, keepdim=True)
+        qk = qk / qk.norm(dim=-1, keepdim=True)
         scale = math.sqrt(qk.size(-1))
     if c["rotary"]:
         qk = rotate(qk, *turn)

@@ -76,7 +76,8 @@ def probabilities(logits, temperature, top_k):
     return F.softmax(logits / temperature, dim=-1)
 
 three = torch.tensor([[2.0, 1.0, 0.0]])                      # (1, V) notas
-free, best_two = probabilities(three, 1, 0), probabilities(three, 1, 2)
+free = probabilities(three, 1, 0)
+best_two = probabilities(three, 1, 2)
 assert (100 * free).round().tolist() == [[67, 24, 9]]
 assert (100 * best_two).round().tolist() == [[73, 27, 0]]
 
@@ -215,8 +216,7 @@ def clock(T, d):
     angle = torch.arange(T)[:, None] * speed                                      # (T, d / 2)
     cos = angle.cos()
     sin = angle.sin()
-    both = torch.cat([-sin, sin], dim=1)                                          # (T, d)
-    return cos.repeat(1, 2), both
+    return cos.repeat(1, 2), torch.cat([-sin, sin], dim=1)
 
 def rotate(x, cos, sin):
     """Gira `x` (..., m, d) como en 06_gpt.py; `cos` y `sin` (m, d) son los de sus posiciones."""
@@ -231,7 +231,7 @@ def attention(w, c, block, x, turn, memory):
     qk, v = qkv[:2], qkv[2]
     scale = None                                             # None: 1 / √d
     if c["qk_norm"]:                                         # de largo 1, y después por √d
-        qk = qk / qk.norm(dim=-1, keepdim=True)
+        qk = qk / torch.linalg.vector_norm(qk, dim=-1, keepdim=True)
         scale = math.sqrt(qk.size(-1))
     if c["rotary"]:
         qk = rotate(qk, *turn)

@@ -809,9 +809,9 @@ print(f"\n7. DBN de {N_SMALL} ocultas: la segunda capa sube la cota {seen @ chan
 # - N_SMALL = 1: ¿basta una oculta para la paridad? Respuesta: celda 5: 1 ocultas 1.176 0.552 0.229
 #   0.150 0.123 0.116.
 # - N_SMALL = 8: con más ocultas, ¿queda más que hacer arriba? Respuesta: celda 7: sube la cota
-#   +0.0160 (techo, 0.0232).
+#   +0.0160; techo, 0.0232.
 # - N_HIDDEN = 16: ¿y con la octava parte de las ocultas? Respuesta: celda 6: el 93.3%.
 # - LEARNING_RATE = 0.001: ¿y si aprende a medias? Respuesta: celda 6: el 86.4%; celda 7: sube la
-#   cota +0.0081 (techo, 0.0092).
+#   cota +0.0081; techo, 0.0092.
 # - STEPS = 0: ¿y si sólo sabe qué letras son frecuentes en cada posición? Respuesta: celda 6: el
-#   77.8%; celda 7: sube la cota +0.0000 (techo, 0.0000).
+#   77.8%; celda 7: sube la cota +0.0000; techo, 0.0000.

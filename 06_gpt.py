@@ -882,17 +882,17 @@ else:
     print("resultado train=- val=- test=- segundos=- tokens_s=- ckpt=-")
 
 # %% Experimentos: predice antes de mirar
-# - STEPS = 250: ¿hasta dónde se llega en un quinto de los pasos? val 1.6955.
+# - STEPS = 250: ¿hasta dónde se llega en un quinto de los pasos? val 1.6949.
 # - STEPS = 250, N_LAYER = 0, NGRAMS = 0: sin atención ni tablas, ¿a qué se parece? A contar
-#   parejas: val 2.4014.
+#   parejas: val 2.4010.
 # - STEPS = 250, N_LAYER = 1, NGRAMS = 0, ROTARY = False, QK_NORM = False, RESIDUAL = False,
-#   LAYER_NORM = False: ¿basta con la atención? No aprende casi nada: val 3.0778.
-# - STEPS = 250, NGRAMS = 0: ¿cuánto ayudan las tablas? Mucho, cuando se entrena poco: val 1.9308.
-# - STEPS = 250, ROTARY = False: ¿y sumar las posiciones en vez de girar? Peor: val 1.7551.
-# - STEPS = 250, QK_NORM = False: ¿hace falta igualar preguntas y claves? Algo: val 1.7096.
+#   LAYER_NORM = False: ¿basta con la atención? No aprende casi nada: val 3.0968.
+# - STEPS = 250, NGRAMS = 0: ¿cuánto ayudan las tablas? Mucho, cuando se entrena poco: val 1.9273.
+# - STEPS = 250, ROTARY = False: ¿y sumar las posiciones en vez de girar? Peor: val 1.7552.
+# - STEPS = 250, QK_NORM = False: ¿hace falta igualar preguntas y claves? Algo: val 1.7102.
 # - STEPS = 250, FEED_FORWARD = False: ¿y si sólo reúne y no piensa? Menos de lo que se diría: val
-#   1.7208.
+#   1.7182.
 # - STEPS = 250, NGRAM_DROPOUT = 0: ¿para qué apagar las tablas a ratos? Con tan pocos pasos, sobra:
-#   val 1.6663.
-# - STEPS = 250, MUON = 0: ¿y con AdamW para todo? Peor: val 1.7446.
+#   val 1.6621.
+# - STEPS = 250, MUON = 0: ¿y con AdamW para todo? Peor: val 1.7433.
 # Con textos tuyos, prueba N_HEAD, GRAD_CLIP = 0, DROPOUT y muchos STEPS: ¿cuándo empeora val?

@@ -455,13 +455,15 @@ print(f"\n9. {len(ids)} caracteres, {V} distintos; los {cut} primeros, para entr
 for t in range(1, 4):
     print(f"   tras {text[:t]!r} viene {text[t]!r}")
 
-# Las ventanas se visitan sin repetir. En cada vuelta al texto (epoch) se elige al azar dónde empieza
-# la primera, se corta el texto en ventanas seguidas (tras el final se vuelve al principio), y se
-# barajan. Así, en una vuelta, casi todo carácter se predice una vez; sorteándolas sin más, unos
-# saldrían tres veces y otros ninguna. (En un texto muy corto las ventanas se repiten.) Y cada una
-# se corre al azar unos puestos, hasta un cuarto de su largo. Sin eso, en un texto de líneas iguales
-# casi todas empezarían en los mismos sitios de la línea durante toda una vuelta, y el modelo
-# tardaría mucho más en ver qué hay en los otros: con sumas como «49+64=113» no aprendía a sumar.
+# Las ventanas se visitan sin repetir. En cada vuelta al texto (epoch) se elige al azar dónde
+# empieza la primera, se corta el texto en ventanas seguidas (tras el final se vuelve al principio),
+# y se barajan. Así, en una vuelta, casi todo carácter se predice una vez; sorteándolas sin más,
+# unos saldrían tres veces y otros ninguna. (En un texto muy corto las ventanas se repiten.)
+# Y cada una se corre al azar unos puestos, hasta un cuarto de su largo. Si no, en un texto de
+# líneas iguales todas las de una vuelta empezarían en los mismos pocos sitios de la línea: con
+# líneas de 10 y ventanas de 32, en la mitad de ellos. Con diez mil sumas escritas así, «49+64=311»
+# (el resultado, al revés), un GPT que no las corría no aprendió a sumar en 1500 pasos, y
+# corriéndolas aprendió (measures/README.md).
 # Todo lo deciden SEED y el número del paso: quien siga un entrenamiento ve lo que habría visto. Con
 # varios procesos, cada uno toma las suyas.
 per_epoch = max(1, cut // BLOCK_SIZE - 1)                    # ventanas en una vuelta

@@ -356,7 +356,9 @@ TEXTS = {
 def is_right(name):
     """Si data/NAME.txt es el bueno."""
     target = here / f"{name}.txt"
-    return target.is_file() and hashlib.sha256(target.read_bytes()).hexdigest() == TEXTS[name].sha256
+    if not target.is_file():
+        return False
+    return hashlib.sha256(target.read_bytes()).hexdigest() == TEXTS[name].sha256
 
 
 def prepare(name, origin):

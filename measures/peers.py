@@ -356,7 +356,7 @@ def class_rows(args, number, published, logits, parameters, data, script, *flags
 
     for p in parameters:
         p.requires_grad = True
-    steps = 4000 if args.quick else CLASS_STEPS
+    steps = 2000 if args.quick else CLASS_STEPS
     times = in_chunks(step, steps)
     theirs = None
     if not args.quick:
@@ -453,7 +453,7 @@ def class5(args):
         return h.squeeze(1) @ last + bias
 
     data = class_data(args.data / "names.txt", 8)
-    ours = ["--batch_size", 128, "--steps", 2400, "--dropout", 0.05]
+    ours = ["--batch_size", 128, "--steps", 2000, "--weight_decay", 0.4]    # su experimento
     return class_rows(args, 5, 1.993, logits, parameters, data, "05_wavenet.py", *ours,
                       drop=150_000)
 
@@ -568,14 +568,16 @@ PLAIN = ["--ngrams", 0, "--no-rotary", "--no-qk_norm"]       # sin lo que vino d
 def nanogpt(args):
     """El arranque rápido de nanoGPT en CPU, y 06_gpt.py tal como viene."""
     nano = Nano(args.data / "tinyshakespeare.txt")
-    steps = 200 if args.quick else NANO_STEPS
+    steps = 100 if args.quick else NANO_STEPS
     times = in_chunks(nano.step, steps)
     shakespeare = ["--data", args.data / "tinyshakespeare.txt", "--device", "cpu"]
-    ours = 250 if args.quick else 1250
+    source = (ROOT / "06_gpt.py").read_text("utf-8")
+    whole = int(re.search(r"^STEPS = (\d+)", source, re.M)[1])
+    ours = 250 if args.quick else whole
     shakespeare += ["--steps", ours, "--eval_interval", ours]
     losses, seconds = trained("06_gpt.py", args.seeds, *shakespeare)
     part = f", con {ours} pasos" if args.quick else ""
-    scale = 1250 / ours
+    scale = whole / ours
     mark = "~" if args.quick else ""
     rows = [
         loss_row(f"nanoGPT: val{part}", 1.88, None if args.quick else nano.whole(), losses),
@@ -628,7 +630,7 @@ def one_step(args):
 def sampling(args):
     """Escribir carácter a carácter, a la forma de nanoGPT."""
     nano = Nano(args.data / "tinyshakespeare.txt")
-    length = 500 if args.quick else 2000
+    length = 300 if args.quick else 2000
     threads = torch.get_num_threads()
     models = {"el mismo modelo": PLAIN, "con todas las piezas": []}
     rows = []
@@ -692,8 +694,10 @@ def main():
     parser.add_argument("--data", type=Path, default=ROOT / "data", help="carpeta de los textos")
     parser.add_argument("--seeds", type=int, default=0,
                         help="semillas de lo nuestro [3; con --quick, 1]")
-    parser.add_argument("--repeats", type=int, default=5, help="repeticiones [%(default)s]")
+    parser.add_argument("--repeats", type=int, default=0,
+                        help="repeticiones [5; con --quick, 3]")
     args = parser.parse_args()
+    args.repeats = args.repeats or (3 if args.quick else 5)
     args.seeds = args.seeds or (1 if args.quick else 3)
     args.data = args.data.resolve()
     wanted = [args.only] if args.only else list(PEERS)

@@ -377,13 +377,14 @@ print(f"\n{speed:.0f} caracteres por segundo. Para repetirlo: --seed {seed}", fi
 
 # %% Experimentos: predice antes de mirar
 # Todos, con CKPT = "models/sonetos.pt", PROMPT = "La luna ", LENGTH = 60 y SEED = 7:
-# - TEMPERATURE = 0.3: ¿qué pierde quien nunca se arriesga? Se repite: «La luna en la esperanza de
-#   la muerte de la muerte de la muerte».
-# - TOP_K = 1: ¿y si no se sortea nunca? Lo mismo, y peor: «La luna en la cabeza de la muerte, / y
-#   en la cabeza de la cabeza muerte».
-# - TEMPERATURE = 1.2: ¿y si se arriesga mucho? Inventa palabras: «La luna condole. // Uanecillos».
-# - TEMPERATURE = 1.2, TOP_K = 5: ¿se puede arriesgar sin disparatar? Más: «La luna entaría. // Es
-#   el sol, esta peligro entristece».
+# - TEMPERATURE = 0.3: ¿qué pierde quien nunca se arriesga? Se repite: «La luna de su cabeza. // La
+#   cabeza de la vida en la cabeza».
+# - TOP_K = 1: ¿y si no se sortea nunca? Lo mismo, y peor: «La luna de la muerte al cielo, / y en la
+#   luz del alma de la muerte al cielo».
+# - TEMPERATURE = 1.2: ¿y si se arriesga mucho? Disparata: «La luna la sangre Cristo aquí en él,
+#   pavimes victoriosos».
+# - TEMPERATURE = 1.2, TOP_K = 5: ¿se puede arriesgar sin disparatar? Más, no del todo: «La luna de
+#   una lanza. ¡Oh sabia despeda!».
 # - NUM = 16: ¿tarda 16 veces lo que uno? Mira los caracteres por segundo: bastante menos, porque el
 #   ordenador rinde más con lotes.
 # - Cambia, en el bucle, memory por {}: ¿escribe lo mismo? Lo mismo, y tanto más despacio cuanto más

@@ -758,7 +758,7 @@ gc.enable()
 
 # %% Experimentos: predice antes de mirar (tal como viene, celda 10: pérdida 0.0120, aciertos 100)
 # - A = 5: la derivada es mayor, ¿se mide igual de bien? ¿Y baja L el mismo paso de 0.01? No: se
-#   pasa de largo. Respuesta: celda 1: 1e-05 4e-04 9e-09; celda 2: L pasa de 61.2500 a 128.7174.
+#   pasa de largo. Respuesta: celda 1: 1e-03 4e-02 6e-05; celda 2: L pasa de 61.2500 a 128.7174.
 # - A = 0.5: con un logit menor que el de la buena, ¿sorprende menos la segunda opción? Respuesta:
 #   celda 8: NLL 0.5550.
 # - SEED = 3: ¿aprenden las nueve neuronas con otros pesos al nacer? Respuesta: celda 9: nueve 8.4

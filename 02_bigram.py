@@ -630,7 +630,7 @@ else:
 # %% Experimentos: predice antes de mirar (tal como viene: val 2.3508; la mejor mezcla, val 1.6384)
 # - SMOOTHING = 1: ¿se nota, si se suma 1 a cada cuenta? Sí: val 2.3610.
 # - DATA = "poesia.txt": ¿sorprende más un verso que un pueblo? Mirando una letra, algo más: val
-#   2.3891. Mirando siete, menos, que el texto es tres veces más largo: celda 8: val 1.6231.
+#   2.3891. Mirando siete, menos, que el texto es tres veces más largo: celda 9: val 1.6231.
 # - SEED = 1: ¿qué cambia con otros sorteos? Los textos: celda 6: 871 son iguales. La tabla, no:
 #   val 2.3508.
 # - LEARNING_RATE = 8: ¿llega antes al límite? No, oscila: celda 6: le faltan 0.0446.

@@ -271,7 +271,8 @@ assert same(normal, F.layer_norm(toy, (C,), gain, bias))
 # una sola compañera. Las que quedan se agrandan para que la media no cambie: si se apaga 1/5, cada
 # una se multiplica por 5/4. Al usar la red no se apaga ninguna. (El artículo hace lo mismo al
 # revés: no agranda al entrenar, y achica al usar.) Srivastava et al., «Dropout» (2014).
-dropout, ones = nn.Dropout(0.2), torch.ones(100_000)
+dropout = nn.Dropout(0.2)
+ones = torch.ones(100_000)
 kept = dropout(ones)
 assert set(kept.tolist()) == {0.0, 1.25}
 print(f"   dropout apaga {(kept == 0).float().mean():.3f}")
@@ -406,6 +407,7 @@ if RESUME or BASE:
         origin = torch.load(RESUME or BASE, "cpu", weights_only=True)
         chars = origin["chars"]
         config = {name: origin["config"][name] for name in shape}
+        assert not origin["config"].get("square")            # una ReLU que ya no está
     except Exception:                                        # un fichero roto falla de mil maneras
         sys.exit(f"error: «{RESUME or BASE}» no existe, o no es un GPT de esta versión del curso")
     print(f"\n   la forma es la de «{RESUME or BASE}»: {config}")

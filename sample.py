@@ -231,7 +231,7 @@ def attention(w, c, block, x, turn, memory):
     qk, v = qkv[:2], qkv[2]
     scale = None                                             # None: 1 / √d
     if c["qk_norm"]:                                         # de largo 1, y después por √d
-        qk = qk / torch.linalg.vector_norm(qk, dim=-1, keepdim=True)
+        qk = F.normalize(qk, dim=-1)
         scale = math.sqrt(qk.size(-1))
     if c["rotary"]:
         qk = rotate(qk, *turn)
@@ -310,8 +310,8 @@ MODELS = {
 def read(path):
     """El modelo guardado en `path`: su función, sus pesos, su configuración y su vocabulario."""
     checkpoint = torch.load(path, "cpu", weights_only=True)
-    if checkpoint["format"] != 1:
-        raise ValueError("otro formato")
+    if checkpoint["format"] != 1 or checkpoint["config"].get("square"):
+        raise ValueError("otro formato")                     # square: una ReLU que ya no está
     chars = checkpoint["chars"]
     c = {**checkpoint["config"], "boundary": chars.find("\n")}
     w = {name: weight.float() for name, weight in checkpoint["weights"].items()}

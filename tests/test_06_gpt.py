@@ -297,6 +297,18 @@ def test_in_an_epoch_windows_begin_at_every_place_of_a_line(tmp_path):
     assert begin == set("012345678\n")
 
 
+def test_windows_come_shuffled(g):
+    """En orden, cada una empezaría de 12 a 20 puestos tras la anterior."""
+    found = places(g, range(84))
+    in_order = [12 <= later - earlier <= 20 for earlier, later in zip(found, found[1:])]
+    assert sum(in_order) < 20
+
+
+def test_over_the_epochs_windows_begin_anywhere(g):
+    """En cada vuelta, sólo en 5 de cada 16 puestos; en 40 vueltas, en todos."""
+    assert {place % 16 for place in places(g, range(0, 40 * 84, 21))} == set(range(16))
+
+
 def test_each_epoch_has_its_own_windows(g):
     first = places(g, range(84))
     second = places(g, range(84, 168))
@@ -523,6 +535,12 @@ def test_what_cannot_be_a_base_is_one_line(train, tmp_path):
     (tmp_path / "b.pt").write_bytes(b"no es un modelo")
     done = train("--base", "b.pt")
     one_line_error(done, "«b.pt» no existe, o no es un GPT")
+
+
+def test_a_base_that_squared_its_relu_is_one_line(train, kept, tmp_path):
+    kept["config"]["square"] = True
+    torch.save(kept, tmp_path / "b.pt")
+    one_line_error(train("--base", "b.pt"), "«b.pt» no existe, o no es un GPT")
 
 
 # Las malas entradas

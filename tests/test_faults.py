@@ -73,10 +73,10 @@ def test_a_cut_file_is_one_line(speaks, whole, cut):
     assert not speaks(whole[:cut])
 
 
-@pytest.mark.parametrize("seed", sampled(range(100), [0]))
+@pytest.mark.parametrize("seed", sampled(range(40), [0]))
 def test_a_flipped_bit_never_ends_in_a_traceback(speaks, whole, seed):
     rng = random.Random(seed)
-    for _ in range(10):
+    for _ in range(25):
         data = bytearray(whole)
         data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
         speaks(data)

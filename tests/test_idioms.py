@@ -267,6 +267,7 @@ FEW_TEXTS = [
     "líneas de una letra",
     "todas las letras una vez",
     "diez líneas de una letra",
+    "emoji",
 ]
 
 

@@ -365,6 +365,22 @@ def test_a_checkpoint_without_a_weight_is_refused(folder, name):
     one_line_error(run_script("sample.py", "sin.pt", cwd=folder), "dañado")
 
 
+def test_a_model_that_squared_its_relu_is_refused(folder):
+    checkpoint = torch.load(folder / "gpt.pt")
+    checkpoint["config"]["square"] = True
+    torch.save(checkpoint, folder / "otro.pt")
+    one_line_error(run_script("sample.py", "otro.pt", cwd=folder), "dañado")
+
+
+def test_a_model_whose_queries_are_zero_speaks(folder):
+    """Un vector de largo 0 no se puede dejar de largo 1: se queda en 0."""
+    checkpoint = torch.load(folder / "gpt.pt")
+    checkpoint["weights"]["blocks.0.attention.qkv.weight"].zero_()
+    torch.save(checkpoint, folder / "ceros.pt")
+    done = run_script("sample.py", "ceros.pt", "--length", 3, cwd=folder)
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_proof_holds_without_asserts(folder, tmp_path):
     """Con python -O no hay asserts, y otro formato se rehúsa igual."""
     checkpoint = torch.load(folder / "gpt.pt")

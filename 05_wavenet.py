@@ -708,8 +708,8 @@ for name in generate(12):
     print("   " + name)
 print(result)
 
-# %% Experimentos: predice antes de mirar (con pueblos.txt; tal como viene, val 1.6244)
-# - GATED = False: ¿qué se pierde sin puertas? val 1.6675.
+# %% Experimentos: predice antes de mirar (con pueblos.txt; tal como viene, val 1.6250)
+# - GATED = False: ¿qué se pierde sin puertas? val 1.6682.
 # - RESIDUAL = False, SKIP = False: ¿y sin ningún camino directo? Mucho más: val 1.8109.
 # - DILATIONS = "1 2 4": ¿y si se ven los mismos ocho caracteres con tres capas, en vez de cinco? Se
 #   pierde más, y en menos tiempo: val 1.6545.
@@ -719,10 +719,10 @@ print(result)
 #   tarda más y gana: val 1.5979.
 # - DROPOUT = 0: ¿hace falta el freno? Aún no, que en tan pocos pasos no recita: val 1.6200.
 # - DEMO_STEPS = 20: ¿cambia la red final, si las de las tablas se entrenan diez veces menos? No,
-#   porque vuelve a fijar la semilla: val 1.6244.
+#   porque vuelve a fijar la semilla: val 1.6250.
 # - DATA = "names.txt", BATCH_SIZE = 128, STEPS = 2000, WEIGHT_DECAY = 0.4: ¿y con nombres de pila
 #   en inglés, el texto de la clase, que llega a 1.993 (data/README.md)? Son más cortos, se recitan
-#   antes y piden más decaimiento: val 1.9599.
+#   antes y piden más decaimiento: val 1.9628.
 # Y dos en el código, con --steps 0. En la clase BatchNorm, devuelve super().forward(x), sin poner
 # nada en una sola fila. ¿Quién se queja, y de qué? PyTorch, en la celda 3: «running_mean should
 # contain 4 elements not 10», porque ha tomado las 4 posiciones por canales. Y en past, cambia

@@ -462,10 +462,11 @@ for t in range(1, 4):
 # y se barajan. Así, en una vuelta, casi todo carácter se predice una vez; sorteándolas sin más,
 # unos saldrían tres veces y otros ninguna. (En un texto muy corto las ventanas se repiten.)
 # Y cada una se corre al azar unos puestos, hasta un cuarto de su largo. Si no, en un texto de
-# líneas iguales todas las de una vuelta empezarían en los mismos pocos sitios de la línea: con
-# líneas de 10 y ventanas de 32, en la mitad de ellos. Con diez mil sumas escritas así, «49+64=311»
-# (el resultado, al revés), un GPT que no las corría no aprendió a sumar en 1500 pasos, y
-# corriéndolas aprendió (measures/README.md).
+# líneas iguales casi todas las de una vuelta empezarían en los mismos sitios de la línea: con
+# líneas de 10 y ventanas de 32, en la mitad de ellos. A quien aprende qué hay en cada puesto de la
+# ventana (ROTARY = False) eso le estorba: con diez mil sumas escritas así, «49+64=311» (el
+# resultado, al revés), sin correrlas seguía a ciegas a los 1500 pasos y corriéndolas ya sumaba
+# (measures/README.md).
 # Todo lo deciden SEED y el número del paso: quien siga un entrenamiento ve lo que habría visto. Con
 # varios procesos, cada uno toma las suyas.
 per_epoch = max(1, cut // BLOCK_SIZE - 1)                    # ventanas en una vuelta

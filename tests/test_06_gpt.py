@@ -305,7 +305,7 @@ def test_windows_come_shuffled(g):
 
 
 def test_over_the_epochs_windows_begin_anywhere(g):
-    """En cada vuelta, sólo en 5 de cada 16 puestos; en 40 vueltas, en todos."""
+    """En una vuelta, en 10 de cada 16 puestos a lo sumo; en 40, en todos."""
     assert {place % 16 for place in places(g, range(0, 40 * 84, 21))} == set(range(16))
 
 

@@ -3,11 +3,11 @@
 
 Al terminar sabrás qué es un embedding, cómo predice una red en contextos que nunca vio, qué hace
 AdamW con un gradiente, cómo se busca la tasa de aprendizaje, cuándo una red recita, y cuánto gana
-(o pierde) con la tabla de la lección 02, que sólo cuenta.
+(o pierde) frente a la tabla de la lección 02, que sólo cuenta.
 
     python 03_mlp.py                  los pueblos, en medio minuto
     python 03_mlp.py --steps 0        sólo las piezas y sus pruebas
-    python 03_mlp.py --plot figuras   además, la búsqueda y el mapa de letras
+    python 03_mlp.py --plot figuras   además, el mapa de letras
     python sample.py ckpt_mlp.pt      más pueblos que no existen
 """
 import argparse
@@ -94,11 +94,12 @@ if min(BATCH_SIZE, BLOCK_SIZE, N_EMBD, N_HIDDEN, EVAL_INTERVAL) < 1:
 # tropieza dos veces. Con una nota de 100, e^100, que tiene 44 cifras, no cabe en un número de 32
 # bits: sale inf, e inf / inf no es un número (nan). Y con una de -200, e^-200 se queda en 0, y su
 # -log es inf.
-# El remedio es una cuenta de papel. Sea z la lista de notas, y z_y la del carácter que salió. El
-# logaritmo de un cociente es una resta: -log(e^z_y / Σ e^z) = log(Σ e^z) - z_y. Y si m es la mayor
-# de las notas, e^z = e^m · e^(z - m): la e^m sale de la suma, su logaritmo es m, y queda
-# m + log(Σ e^(z - m)) - z_y. Ahora ningún exponente es positivo, y uno vale 0, así que la suma está
-# entre 1 y V, el número de caracteres. Se llama log-sum-exp, y así lo hace F.cross_entropy.
+# El remedio es una cuenta de papel. Sea z la lista de notas, z_y la del carácter que salió, y Σ la
+# suma en todos los caracteres. El logaritmo de un cociente es una resta: -log(e^z_y / Σ e^z) =
+# log(Σ e^z) - z_y. Y si m es la mayor de las notas, e^z = e^m · e^(z - m): e^m es factor común, su
+# logaritmo es m, y queda m + log(Σ e^(z - m)) - z_y. Ahora ningún exponente es positivo, y uno vale
+# 0, así que la suma está entre 1 y V, el número de caracteres. Se llama log-sum-exp, y así lo hace
+# F.cross_entropy.
 print("1. tres notas; salió la segunda   tal cual   sin desbordarse")
 for three in ([2.0, 1.0, -1.0],
               [102.0, 101.0, 99.0],
@@ -157,7 +158,7 @@ def windows(lines, size):
     edge = "\n" * size
     stream = encode(edge + edge.join(lines) + "\n")
     rows = stream.unfold(0, size + 1, 1)                     # (M, size + 1)
-    rows = rows[(rows[:, -2:] != NL).any(1)]                 # ninguno de frontera a frontera
+    rows = rows[(rows[:, -2:] != NL).any(1)]                 # sin las que acaban en dos fronteras
     return rows[:, :-1], rows[:, -1]
 
 X, Y = windows(train, BLOCK_SIZE)                            # (N, T), (N,)
@@ -179,16 +180,19 @@ for x, y in zip(X[:6], Y[:6]):
 # %% 3. La red, con tensores a la vista
 # Una tabla de cuentas trata cada contexto como un nombre sin partes. La red describe cada carácter
 # con unos cuantos números, su vector (embedding), que también se aprenden: son su fila en la tabla
-# C. Los vectores del contexto, uno tras otro, entran en una capa oculta de neuronas con tanh
-# (lección 01), y de ella salen V notas. Si a la red le conviene que la «a» y la «e» se usen igual,
-# les dará vectores parecidos, y lo que aprenda de una valdrá para la otra.
+# C. Los vectores del contexto, uno tras otro, entran en una capa de neuronas con tanh (lección 01),
+# que se llama oculta porque no es ni la entrada ni la salida, y de ella salen V notas. Si a la red
+# le conviene que la «a» y la «e» se usen igual, les dará vectores parecidos, y lo que aprenda de
+# una valdrá para la otra.
 # Es la red de Bengio, Ducharme, Vincent y Jauvin, «A Neural Probabilistic Language Model» (2003),
-# sin las conexiones directas de los vectores a las notas, que allí son optativas.
+# con caracteres donde ellos ponían palabras y sin las conexiones directas de los vectores a las
+# notas, que allí son optativas.
 def new_weights(n_embd, n_hidden):
     """Pesos al azar de una red nueva, por su nombre.
 
-    Cada capa se divide por la raíz del número de sus entradas, para que la suma no crezca con ellas
-    (lección 04). La última, además, por 2: la red nace dudando entre todos los caracteres.
+    Los pesos de cada capa se dividen por la raíz del número de sus entradas: una suma de n números
+    al azar crece como √n (celda 5), y así no crece. Los de la última, además, por 2: las notas
+    nacen pequeñas, y la red duda entre todos los caracteres (lección 04).
     """
     fan = BLOCK_SIZE * n_embd                                # números que entran en la capa oculta
     w = {"C": torch.randn(V, n_embd),
@@ -214,12 +218,14 @@ assert torch.equal(e, F.one_hot(x, V).float() @ w["C"])
 print(f"\n3. los vectores de {len(x)} contextos: {tuple(e.shape)}")
 
 # %% 4. Sobreajustar a propósito
-# Antes de entrenar de verdad: ¿se aprende de memoria 32 ejemplos? Si no, hay un error en la red o
-# en su gradiente. La pérdida no llegará a 0. Al empezar línea el contexto es siempre el mismo, todo
-# frontera, y lo siguen varias letras: si de cuatro veces son dos «T», una «S» y una «C», lo mejor
-# es decir 1/2, 1/4 y 1/4. Lo que se pierde así es un suelo (floor), la entropía de la letra
-# conocido el contexto (lección 02), y se calcula contando: cada ejemplo se compara con todos. El
-# None de x[:, None] añade una dimensión, y así cada fila de x se enfrenta a todas las demás.
+# Antes de entrenar de verdad: ¿se aprende la red de memoria 32 ejemplos? Si no, lo más probable es
+# que haya un error en ella o en su gradiente. Pero la pérdida no llegará a 0. Al empezar línea el
+# contexto es siempre el mismo, todo frontera, y lo siguen varias letras. En los 32 primeros
+# ejemplos de pueblos.txt empiezan dos líneas, una con «T» y otra con «S»: lo mejor es decir 1/2 a
+# cada una, y se pierde log 2 dos veces, que repartido entre los 32 es 0.0433. Lo que se pierde así
+# es un suelo (floor), la entropía de la letra conocido el contexto (lección 02), y se calcula
+# contando: cada ejemplo se compara con todos. El None de x[:, None] añade una dimensión, y así cada
+# fila de x se enfrenta a todas.
 same_context = (x[:, None] == x).all(2)                      # (B, B)
 same_pair = same_context & (y[:, None] == y)                 # (B, B) y la misma letra después
 best_p = same_pair.sum(1) / same_context.sum(1)              # (B,) la del recuento
@@ -241,10 +247,13 @@ print(f"\n4. la pérdida, {history[0]:.4f} "
 # %% 5. Mini-lotes: un gradiente tosco y barato
 # El gradiente exacto pide mirar todos los ejemplos para dar un solo paso. El de B ejemplos al azar
 # (un mini-lote, mini-batch) acierta de promedio, y su error es el de un ejemplo dividido por la
-# raíz de B. Ocurre con toda media: al sumar B números al azar, cada uno por su cuenta, se suman sus
-# varianzas, y la desviación, que es la raíz, crece como √B; al dividir la suma por B, queda 1 / √B.
-# Con un lote cuatro veces mayor, el error es la mitad y el trabajo, el cuádruple: por eso suele
-# convenir dar muchos pasos toscos y no unos pocos exactos.
+# raíz de B. Ocurre con toda media. El cuadrado de lo que un número al azar se aparta de su promedio
+# es, por término medio, su varianza; la raíz de la varianza es su desviación, lo que se aparta de
+# ordinario. Una moneda que da 1 o -1 tiene varianza 1. Al sumar B números, cada uno por su cuenta,
+# se suman sus varianzas: la suma de cuatro monedas tiene varianza 4 y desviación 2, no 4. Así la
+# desviación de la suma crece como √B, y al dividirla por B queda 1 / √B. Con un lote cuatro veces
+# mayor, el error es la mitad y el trabajo, el cuádruple: por eso suele convenir dar muchos pasos
+# toscos y no unos pocos exactos.
 # En la tabla, el error relativo es lo que dista de ordinario el gradiente de un lote del exacto,
 # comparado con lo largo que es el exacto: con 1, el error es tan grande como lo que se busca.
 # autograd.grad(loss, pesos) da los gradientes en una lista, sin guardarlos en el .grad de cada uno.
@@ -270,23 +279,24 @@ for size in (1, 8, 32, 128, 512):
           f"{error * size**0.5:22.3f}")
 
 # %% 6. AdamW, a mano
-# Bajar por un gradiente tosco tiene dos peligros: unos pesos lo reciben mucho mayor que otros, y de
-# un lote a otro cambia. Adam (Kingma y Ba, 2015, algoritmo 1) lleva de cada peso dos medias que
+# Restar siempre tasa · gradiente tiene dos peligros: unos pesos lo reciben mucho mayor que otros, y
+# de un lote a otro cambia. Adam (Kingma y Ba, 2015, algoritmo 1) lleva de cada peso dos medias que
 # olvidan despacio: m, la de su gradiente, y v, la del cuadrado de su gradiente. Y cada peso se
 # mueve tasa · m / √v. Si el gradiente es siempre 5, m es 5 y √v es 5: el paso es la tasa entera. Si
 # es siempre 0.005, también. Si es 5 y -5 por turnos, m se acerca a 0 y √v sigue en 5: tras los
 # primeros pasos, el peso apenas se mueve. Importa menos que el gradiente sea grande que el que se
-# repita. (El 1e-8 sólo evita dividir por 0.)
-# Las medias nacen en 0, y tardan en llegar: si el gradiente es siempre 5, tras un paso m es
-# 0.1 · 5 = 0.5, y tras dos, 0.9 · 0.5 + 0.1 · 5 = 0.95. En el paso t llevan sólo una parte de lo
-# que les toca, 1 - beta**t (aquí 0.1, y luego 1 - 0.9² = 0.19), y se divide por ella.
+# repita.
+# Las medias nacen en 0, y tardan en llegar: si el gradiente es siempre 5, tras un paso m es 0.1 · 5
+# = 0.5, y tras dos, 0.9 · 0.5 + 0.1 · 5 = 0.95. Si beta es la parte que una media conserva en cada
+# paso, aquí 0.9, en el paso t lleva sólo 1 - beta**t de lo que le toca (0.1, y luego 1 - 0.9² =
+# 0.19), y se divide por ella. (El 1e-8 del código sólo evita dividir por 0.)
 # La W de AdamW es el decaimiento (weight decay): cada peso encoge además un poco, aparte, diga lo
 # que diga su gradiente. En la lección 02 era un término más del gradiente; aquí quedaría dividido
 # por √v, y cada peso encogería según lo que le llega (Loshchilov y Hutter, «Decoupled Weight Decay
 # Regularization», 2019). En la tabla, los tres pesos parten de 0. Mira que los dos primeros se
-# mueven igual, una décima por paso, aunque un gradiente sea mil veces el otro. (Si alguna vez falta
-# una milésima, se la ha llevado el decaimiento.)
-BETA1, BETA2 = 0.9, 0.99                                     # lo que m y v guardan de cada paso
+# mueven igual, una décima por paso, aunque un gradiente sea mil veces el otro (las milésimas que al
+# final faltan se las lleva el decaimiento), y que el tercero va y viene, y apenas se aleja.
+BETA1, BETA2 = 0.9, 0.99                                     # la parte que m y v conservan
 
 def adamw(weight, g, mean, square, t, rate):
     """El paso `t` (desde 1) de AdamW: cambia `weight` y sus dos medias, todos con forma de `g`."""
@@ -319,9 +329,10 @@ for t in range(1, 7):
 # está lo bueno basta un ensayo en que la tasa crece a cada paso, siempre multiplicada por lo mismo,
 # de 0.0001 a 1: la pérdida baja, se queda en un valle y después sube. La idea es de Smith,
 # «Cyclical Learning Rates for Training Neural Networks» (2017), que la sube en línea recta. La
-# regla de aquí: el valle son las tasas cuya pérdida no pasa de la menor en más de un 2 %, y se toma
-# su media geométrica, la que queda en el centro cuando se cuenta por multiplicaciones: la de 0.01 y
-# 1 es 0.1. En lo que se imprime, cada barra es lo que la pérdida pasa de la menor.
+# regla de aquí: se promedia la pérdida de 25 en 25 pasos, porque de uno a otro tiembla; el valle
+# son las tasas cuya pérdida no pasa de la menor en más de un 2 %, y se toma su media geométrica, la
+# que queda en el centro cuando se cuenta por multiplicaciones: la de 0.01 y 1 es 0.1. En lo que se
+# imprime, cada barra es lo que la pérdida pasa de la menor.
 def trial(n_embd, n_hidden, x, y, rates):
     """Una red nueva, entrenada un paso por tasa: sus pesos, y la pérdida de cada lote."""
     torch.manual_seed(SEED)
@@ -332,7 +343,7 @@ def trial(n_embd, n_hidden, x, y, rates):
                                   fused=True)                # el de la celda 6, en una sola orden
     losses = []
     for rate in rates:
-        optimizer.param_groups[0]["lr"] = rate
+        optimizer.param_groups[0]["lr"] = rate               # donde PyTorch guarda la tasa
         pick = torch.randint(len(x), (BATCH_SIZE,))          # (B,)
         loss = F.cross_entropy(logits(w, x[pick]), y[pick])
         optimizer.zero_grad()
@@ -360,10 +371,10 @@ if STEPS:
 
 # %% 8. Enfriar
 # La tasa no tiene por qué ser la misma siempre. Si es fija, al final los pesos siguen temblando con
-# cada lote, sin acabar de bajar. Por eso se enfría (decay): se baja en línea recta hasta cero. Para
-# compararlo hacen falta ensayos breves, de 400 pasos, y medir la red en todo un texto, por trozos
-# para que quepa en la memoria. En la tabla, compara las dos filas; la distancia es lo que la
-# pérdida de validar pasa de la de entrenar, y se usa en la celda que sigue.
+# cada lote, sin acabar de bajar. Por eso se enfría (learning rate decay): se baja en línea recta
+# hasta cero. Para compararlo hacen falta ensayos breves, de 400 pasos, y medir la red en todo un
+# texto, por trozos para que quepa en la memoria. En la tabla, compara las dos filas; la distancia
+# es lo que la pérdida de validar pasa de la de entrenar, y se usa en la celda que sigue.
 @torch.no_grad()
 def nats(w, x, y):
     """Lo que la red se sorprende de cada carácter `y` (N,) tras su contexto: (N,), en nats."""
@@ -417,9 +428,10 @@ def save(checkpoint, path):
         sys.exit(f"error: no puedo guardar «{path}»: ¿cabe en el disco? Lo escrito está en {aside}")
 
 # %% La rival: contar, con el contexto que más convenga (lección 02, celda 8)
-# Ninguna red vale lo que cuesta si la tabla de la lección 02 pierde menos. Aquí está entera: cuenta
-# qué sigue a cada contexto de k caracteres, y mezcla lo que dice con lo que dice el contexto de
-# k - 1, que se ha visto más veces. Cuánto se fía de cada uno (share) lo elige la validación.
+# ¿Vale una red lo que cuesta? Hay que ponerla al lado de la tabla de la lección 02. Aquí está:
+# cuenta qué sigue a cada contexto de k caracteres, y mezcla lo que dice con lo que dice el contexto
+# de k - 1, que se ha visto más veces. Cuánto se fía del largo (share, la λ de allí) lo elige la
+# validación, y torch.lerp(p, q, share), que es p + share · (q - p), hace la mezcla.
 def counting(x, y, size):
     """-log p de cada `y` de validación, contando con contextos de 0 a T: (T + 1, N - size).
 
@@ -449,8 +461,9 @@ def counting(x, y, size):
 # AdamW mueve cada peso la tasa entera, aunque sólo haya visto un lote, y es mejor empezar despacio.
 # Ma y Yarats, «On the Adequacy of Untuned Warmup for Adaptive Optimization» (2021), aconsejan subir
 # durante 2 / (1 - BETA2) pasos: aquí, 200. Con seis pasos y dos de subida, la tasa sería 1/3, 2/3,
-# 1, 3/4, 1/2 y 1/4 de la máxima. En una red tan poco profunda como ésta calentar casi no se nota.
-# De vez en cuando se mide en las dos partes, y vale la red que mejor valida.
+# 1, 3/4, 1/2 y 1/4 de la máxima. En esta red, de una sola capa oculta, calentar no se nota (está en
+# los experimentos). De vez en cuando se mide en las líneas de entrenar y en las de validar, y vale
+# la red que menos pierde en las segundas.
 print(f"\n10. {STEPS} pasos de {BATCH_SIZE} ejemplos")
 torch.manual_seed(SEED)
 w = new_weights(N_EMBD, N_HIDDEN)
@@ -503,10 +516,10 @@ for step in range(1, STEPS + 1):
 # escalón del cero.
 assert STEPS == 0 or rate * max(STEPS - WARMUP_STEPS, 1) < 1.01 * peak
 
-# ¿Y contando? En la misma validación, carácter a carácter: la red, las cuentas con su mismo
-# contexto y con el que mejor les va, y las dos a medias, que es decir la media de sus
-# probabilidades. Y en los contextos que no se vieron al entrenar (nan si no hay ninguno). En la
-# función de arriba, torch.lerp(p, q, share) es p + share · (q - p): la mezcla de la lección 02.
+# ¿Y contando? La primera línea dice lo que pierden en la validación la red, las cuentas con su
+# mismo contexto, las cuentas con el que mejor les va, y la red con estas últimas, a medias: la
+# media de sus dos probabilidades. La segunda, lo que pierden la red y las cuentas, con igual
+# contexto, donde éste no se vio al entrenar (nan si no ocurre nunca).
 w = best.get("weights", w)
 longest = max(BLOCK_SIZE, 7)
 table = counting(*windows(train + val, longest), len(Y))     # (longest + 1, Nval)
@@ -519,28 +532,28 @@ print(f"   en validación, la red {net.mean():.4f}; "
       f"a medias, {-halves.log().mean():.4f}")
 print(f"   en contextos nuevos, la red {net[unseen].mean():.4f}; "
       f"contar, {table[BLOCK_SIZE, unseen].mean():.4f}")
-# Con pueblos.txt, a igual contexto, la red gana a contar por poco: 1.7829 (1.7859 y 1.7826 con las
-# semillas 1 y 2) contra 1.7893. Donde gana por mucho es en lo nunca visto, 2.4048 contra 2.6887.
-# (No con todo texto: con los nombres de makemore, names.txt, lo nunca visto es al revés, 2.2820
-# contra 2.1615.) Pero contar con 7 caracteres pierde 1.6384: quien cuenta mira más lejos casi
-# gratis. La tabla sabe más de lo visto, y la red, de lo nuevo: por eso las dos a medias pierden
-# menos que cualquiera de ellas, 1.6026. Las lecciones que siguen harán redes que miren más lejos, y
-# la 06, una que lleva tablas dentro.
+# Con pueblos.txt, a igual contexto, la red gana a contar por poco: 1.7829 (SEEDS15) contra 1.7893.
+# Donde gana por mucho es en lo nunca visto, 2.4048 contra 2.6887: es sólo el 1 % de la validación,
+# 348 caracteres de 35 167, y de ahí sale casi la mitad de la ventaja. (No con todo texto: con los
+# nombres de makemore, names.txt, en lo nunca visto gana contar, 2.1615 contra 2.2820.) Pero contar
+# con 7 caracteres pierde 1.6384: quien cuenta mira más lejos casi gratis. Las dos a medias pierden
+# menos que cualquiera de ellas, 1.6026: no fallan en los mismos sitios, y cada una tapa fallos de
+# la otra. Desde la lección 05 las redes mirarán más lejos, y la de la 06 llevará tablas dentro.
 # La prueba son las mismas líneas que en la lección 02. La red pierde en ellas 0.02 más que en la
-# validación, pero no por haber elegido con ésta cuándo parar: la tabla de 3 caracteres, que de la
-# validación sólo sacó cuatro números (los share), pierde 0.03 más. Son líneas algo más difíciles.
+# validación. ¿Será por haber elegido con ésta cuándo parar? No hace falta: la tabla de 3
+# caracteres, que de la validación sólo sacó cuatro números (sus share), pierde 0.03 más. Son líneas
+# algo más difíciles.
 # En la prueba, la red 1.8045; contar, 1.8164 con 3 caracteres y 1.6741 con 7 (lo dice la lección 02
 # con --block_size 3 y 7).
 test_loss = evaluate(w, *windows(test, BLOCK_SIZE))
 
 # %% 11. El mapa de las letras
-# Nadie ha dicho a la red qué es una vocal. ¿Las ha puesto juntas? Lo que dice si dos vectores miran
-# hacia el mismo lado es el coseno de su ángulo: 1 si coinciden, 0 en ángulo recto y -1 si son
-# opuestos. Si los dos miden 1, es su producto escalar: por eso antes se da a todos longitud 1.
-# También se les resta el vector medio, porque lo que todas las letras comparten no distingue a
-# ninguna. Mira quiénes son las vecinas de la «a», la «e» y la «o». Con tantos números por letra dos
-# vocales aún pueden mirar a lados distintos. Un mapa en el plano pide otra red, con vectores de dos
-# números: es la figura.
+# Nadie ha dicho a la red qué es una vocal. ¿Las ha puesto juntas? A los vectores se les resta el
+# vector medio, porque lo que todas las letras comparten no distingue a ninguna, y se da a todos
+# longitud 1. Entonces su producto escalar es el coseno del ángulo que forman, que dice si miran
+# hacia el mismo lado: 1 si coinciden, 0 en ángulo recto y -1 si son opuestos. Mira quiénes son las
+# vecinas de la «a», la «e» y la «o». Con tantos números por letra dos vocales aún pueden mirar a
+# lados distintos. Un mapa en el plano pide otra red, con vectores de dos números: es la figura.
 letters = sorted(chars.replace("\n", ""), key="".join(train).count, reverse=True)[:30]
 e = w["C"].detach()[encode(letters)]                         # (L, n_embd)
 e = F.normalize(e - e.mean(0))                               # todos de longitud 1

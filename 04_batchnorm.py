@@ -38,7 +38,7 @@ GAIN = 5 / 3               # ganancia con que nacen los pesos de las capas ocult
 LAST = 0.1                 # escala con que nacen los pesos de la última capa (celda 2)
 LEARNING_RATE = 8e-3       # tasa de aprendizaje en su máximo
 WARMUP_STEPS = 100         # pasos en que la tasa sube desde cero; después baja hasta cero
-WEIGHT_DECAY = 0.1         # decaimiento de los pesos, sólo en las matrices (lección 03)
+WEIGHT_DECAY = 0.1         # decaimiento de los pesos (lección 03), aquí sólo en las matrices
 
 # %% Fontanería (puedes saltártela): cada constante es una opción, SEED -> --seed 7
 # Lee los comentarios de arriba para hacer con ellos la ayuda. En un cuaderno mandan las constantes.
@@ -97,11 +97,12 @@ if min(BATCH_SIZE - 1, BLOCK_SIZE, N_EMBD, N_HIDDEN, N_LAYER, EVAL_INTERVAL) < 1
 # la exponencial de cada nota, dividida entre la suma de todas las exponenciales. La pérdida
 # (lección 02) es -ln de la probabilidad que recibió la letra que sale de verdad (ln, el logaritmo
 # natural, es el log de las lecciones 02 y 03).
-# Pruébalo con cuatro letras. Si las cuatro notas son iguales, cada letra recibe 1/4, y salga la que
-# salga la pérdida es -ln 1/4 = ln 4 = 1.39. Si una nota es mayor, esa letra paga menos cuando sale,
-# y las otras tres pagan más. En la tabla, cada fila es una apuesta. Mira la última columna, que es
-# la media de las cuatro pérdidas: es lo que paga, de media, quien aún no sabe qué letra va a salir,
-# y la menor es la de repartir por igual. Mientras no se sabe nada, lo barato es no apostar.
+# Pruébalo con cuatro letras. Si las cuatro notas son iguales, cada letra recibe 1/4, y la pérdida
+# es la misma salga la que salga: -ln 1/4 = ln 4 = 1.39. Si una nota es mayor, esa letra paga menos
+# cuando sale, y las otras tres pagan más. En la tabla, cada fila es una apuesta. Mira la última
+# columna, que es la media de las cuatro pérdidas: es lo que paga, de media, quien aún no sabe qué
+# letra va a salir, y la menor es la de repartir por igual. Mientras no se sabe nada, lo barato es
+# no apostar.
 print(f"1. ln 4 = {math.log(4):.2f}\n"
       "   notas                      pérdida si sale cada letra   media")
 for bet in [
@@ -148,11 +149,12 @@ def live(line):
 # %% 2. La pérdida inicial
 # Con V caracteres pasa lo mismo que con cuatro: una red que aún no sabe nada debería nacer con una
 # pérdida de ln V. Si nace con más, es que apuesta fuerte sin saber, y gasta sus primeros pasos en
-# desdecirse. Lo vemos en la red de la lección 03. Cada carácter es una fila de una tabla (su
-# embedding, C); las filas de los BLOCK_SIZE caracteres del contexto se ponen una tras otra; de ahí
-# salen 200 neuronas ocultas con su tanh, y de ellas las V notas.
-# De PyTorch tomamos el armazón. nn.Module lleva la cuenta de los tensores que aprenden:
-# parameters() los da todos, y state_dict(), con sus nombres. nn.Embedding(V, E) es la tabla C,
+# desdecirse. Lo vemos en una red como la de la lección 03. Cada carácter es una fila de una tabla
+# (su embedding, C); las filas de los BLOCK_SIZE caracteres del contexto se ponen una tras otra; de
+# ahí salen 200 neuronas ocultas con su tanh, y de ellas las V notas.
+# De PyTorch tomamos el armazón. Una capa es una clase que hereda de nn.Module: lo que se guarda en
+# ella como nn.Parameter es un tensor que aprende, y capa(x) llama a su forward(x). parameters()
+# da todos los que aprenden, y state_dict(), con sus nombres. nn.Embedding(V, E) es la tabla C,
 # nn.Flatten pone en fila las filas del contexto, y nn.Sequential es una lista de capas que se
 # aplican una tras otra.
 # La capa lineal es nuestra: multiplica por una matriz de números al azar, de media 0 y desviación
@@ -168,7 +170,7 @@ def windows(lines, size):
     edge = "\n" * size
     stream = encode(edge + edge.join(lines) + "\n")
     rows = stream.unfold(0, size + 1, 1)                     # (M, size + 1)
-    rows = rows[(rows[:, -2:] != NL).any(1)]                 # ninguno de frontera a frontera
+    rows = rows[(rows[:, -2:] != NL).any(1)]                 # sin las que acaban en dos fronteras
     return rows[:, :-1], rows[:, -1]
 
 X, Y = windows(train, BLOCK_SIZE)                            # (N, T), (N,)
@@ -210,8 +212,12 @@ def descend(model, steps, rate):
     return torch.tensor(losses)
 
 # Si los pesos de la última capa nacen con desviación 1 (last = √200), cada nota suma 200 términos
-# al azar y sale de tamaño √200 = 14 más o menos: una apuesta disparatada. Basta con que la última
-# capa nazca casi nula para que las notas nazcan casi iguales, y la pérdida, en ln V.
+# al azar, cada uno de tamaño casi 1: aquí gain = 5, y eso deja las tanh cerca de -1 y 1 (celda 3).
+# La suma de 200 crece como √200 (lección 03): sale de tamaño 14, o poco menos, una apuesta
+# disparatada. Basta con que la última capa nazca casi nula para que las notas nazcan casi iguales,
+# y la pérdida, en ln V.
+# Estos ensayos son de 200 pasos por columna. Con STEPS menor que 200 son de 10, y entonces las
+# tablas de las celdas 2, 5, 8 y 9 aún no enseñan lo que dice el texto.
 demo = 200 if STEPS >= 200 else 10                           # pasos de un ensayo breve
 print(f"\n2. {V} caracteres: ln {V} = {math.log(V):.3f}\n"
       f"   última capa   nace en   pérdida media de cada {demo} pasos")
@@ -230,14 +236,14 @@ assert abs(born - math.log(V)) < 0.1                         # la que nace casi 
 # t = 0.97, sólo 1 - 0.94 = 0.06. Donde |t| roza 1 se dice que la neurona satura (aquí, si pasa de
 # 0.97): por mucho que cambie x, ella apenas cambia, y al volver por ahí el gradiente se multiplica
 # por casi nada. De una neurona que satura con todos los ejemplos del texto se dice que está muerta
-# (dead): lo que hay debajo de ella casi no puede corregirla.
+# (dead): los pesos que le llegan casi no reciben gradiente, y no es fácil que salga de ahí.
 # En la tabla, tres valores de gain, que multiplica los pesos de la capa oculta. Mira las dos
 # columnas de muertas: son las neuronas saturadas en todos los ejemplos de un lote de 32, y en todos
 # los de uno de 3200. Con pesos muy grandes, en el lote pequeño hay unas cuantas que parecen
 # muertas; en el grande no suele quedar ninguna (en seis semillas de seis, 0): bastaba con mirar más
 # ejemplos. Lo que sí es cierto es que casi siempre están en un extremo, y que 1 - t², de media, es
-# pequeñísimo. De dónde sale 5/3, el único de los tres con que la mayor parte de la tanh no satura,
-# se dice enseguida.
+# pequeñísimo. Por qué 5/3, el único de los tres con que la mayoría no satura, se verá en la tabla
+# que sigue.
 def same(ours, theirs, tol=1e-4):
     """Exige que dos números o tensores, o dos listas de ellos, sean iguales salvo `tol`."""
     torch.testing.assert_close(ours, theirs, rtol=tol, atol=tol)
@@ -260,10 +266,12 @@ for gain in 5 / 3, 5, 25:
 # la capa multiplica por gain el tamaño de la señal. A ese factor se le llama ganancia (gain). Con
 # ganancia 1 una capa lineal conserva la señal; con 3, ocho capas la multiplican por 3⁸ = 6561.
 # Lo que viene detrás de la capa también cuenta. La ReLU (lección 01) borra los negativos. Si lo que
-# entra es tan a menudo negativo como positivo, borra la mitad de la media de los cuadrados; para
+# entra es simétrico (tan a menudo x como -x), borra la mitad de la media de los cuadrados; para
 # reponerla, los cuadrados han de ser el doble, y los pesos, √2 veces mayores (He et al., «Delving
-# Deep into Rectifiers», 2015, ecuación 10). La tanh encoge, y con 5/3, el valor que usa PyTorch, la
-# señal se sostiene.
+# Deep into Rectifiers», 2015, ecuación 10). La tanh encoge, más cuanto más grande es lo que entra:
+# por eso con cualquier ganancia mayor que 1 la señal acaba quieta en un tamaño (mira la fila de 3).
+# El 5/3 que usa PyTorch no sale de una cuenta exacta como la de √2: es un término medio. Sostiene
+# la señal hacia 0.65, en la octava capa satura sólo un 5 %, y el gradiente apenas crece.
 # El gradiente hace el camino de vuelta por los mismos pesos. Para medirlo se pide a autograd el de
 # la entrada, y como la salida no es un número sino una tabla, hay que decirle qué gradiente le
 # llega a ella: es el tercer argumento de autograd.grad. Aquí le llega ruido de tamaño 1.
@@ -317,7 +325,7 @@ for name, bend, gain in [
 #   1. la media:                           1, 2, 3 y 6      ->  3
 #   2. cada número menos la media:                          -> -2, -1, 0, 3
 #   3. la varianza, media de los cuadrados: (4 + 1 + 0 + 9) / 4  ->  3.5
-#   4. cada diferencia entre la desviación, √3.5 = 1.87:    -> -1.07, -0.53, 0, 1.60
+#   4. dividir por la desviación, √3.5 = 1.87:              -> -1.07, -0.53, 0, 1.60
 # A la varianza se le suma antes un eps diminuto, por si fuera 0. Y como quizá a la red no le
 # convenga justo media 0 y varianza 1, hay un último paso: multiplicar por un número que se aprende,
 # gamma (en PyTorch, weight), y sumar otro, beta (bias). Nacen en 1 y en 0.
@@ -397,10 +405,10 @@ print(f"   con los pesos de antes por 10, la salida es la misma, y su gradiente,
 # Y hay un precio: mientras se entrena, lo que sale de un ejemplo depende de con quién le toque en
 # el lote. Aquí el mismo ejemplo cae en mil lotes distintos, y se mide cuánto varía su salida. Mira
 # la última columna, que de 16 en adelante apenas cambia: esa variación es como 1 / √B, la del error
-# de una media de B números (lección 03). Ese ruido estorba con lotes muy pequeños. Pero también
-# impide que la red se aprenda de memoria cada ejemplo, porque nunca lo ve dos veces igual: por eso
-# a veces sirve de freno a la red que recita, y Ioffe y Szegedy (apartado 3.4) lo cuentan entre sus
-# ventajas. Al evaluar no hay ruido.
+# de una media de B números (lección 03). Ese ruido estorba con lotes muy pequeños. Pero también le
+# pone difícil a la red aprenderse de memoria cada ejemplo, porque casi nunca lo ve dos veces igual:
+# por eso a veces sirve de freno a la red que recita, y Ioffe y Szegedy (apartado 3.4) lo cuentan
+# entre sus ventajas. Al evaluar no hay ruido.
 print("   el mismo ejemplo en mil lotes de B: desviación de lo que sale de él, y la misma por √B")
 for size in 4, 16, 64, 256:
     batches = torch.randn(1000, size, 1)
@@ -413,9 +421,9 @@ for size in 4, 16, 64, 256:
 # La tabla prueba seis ganancias en una red de cinco capas ocultas. Mira la última columna, que es
 # la distancia entre la mejor y la peor: sin BatchNorm la pérdida depende mucho de la ganancia, y
 # con ella bastante menos, porque BN(a W x) = BN(W x). Lo que queda se debe a que la tasa de
-# aprendizaje ya no es la misma para pesos mayores. Eso es lo que se compra: margen para
-# equivocarse. No se compra siempre menos pérdida: con la ganancia acertada, la red desnuda va igual
-# o mejor.
+# aprendizaje ya no es la misma, en proporción, para pesos mayores o menores. Eso es lo que se
+# compra: margen para equivocarse. No se compra siempre menos pérdida: con la ganancia acertada, la
+# red desnuda va igual o mejor.
 print(f"\n5. pérdida a los {demo} pasos, gain   0.20   0.50   1.00   1.67   3.00  10.00  distancia")
 for label, norm in ("sin BatchNorm", False), ("con BatchNorm", True):
     ends = []
@@ -432,8 +440,9 @@ for label, norm in ("sin BatchNorm", False), ("con BatchNorm", True):
 # pérdida respecto a S: g_12 dice cuánto sube la pérdida si s_12 sube un poco.
 # ¿Cuánto sube si sube a_11? La a_11 entra en s_11, multiplicada por w_11, y en s_12, multiplicada
 # por w_12. Le tocan g_11 w_11 + g_12 w_12: la fila 1 de G por la fila 1 de W. Con las demás pasa
-# igual, y todo junto es dA = G W^T. ¿Y si sube w_11? Entra en s_11, por a_11, y en s_21, por a_21:
-# le tocan a_11 g_11 + a_21 g_21, la columna 1 de A por la columna 1 de G. Todo junto, dW = A^T G.
+# igual, y todo junto es dA = G W^T, donde W^T (en el código, W.T) es W con sus filas puestas como
+# columnas. ¿Y si sube w_11? Entra en s_11, por a_11, y en s_21, por a_21: le tocan a_11 g_11 +
+# a_21 g_21, la columna 1 de A por la columna 1 de G. Todo junto, dW = A^T G.
 # Si se olvida, guían las formas: con A (B, I), W (I, O) y G (B, O), sólo G W^T da (B, I).
 A = torch.tensor([[1.0, 2.0],
                   [3.0, 4.0]], requires_grad=True)
@@ -455,8 +464,9 @@ print(f"\n6. dA = G W^T = {dA.tolist()}, y dW = A^T G = {dW.tolist()}")
 # En la vuelta, d_x es el gradiente de la pérdida respecto a x: tiene la forma de x, y dice cuánto
 # sube la pérdida si sube cada número de x. Se calcula como en la lección 01: lo que llega a la
 # salida de una operación se multiplica por la derivada de la operación. Dos reglas más valen
-# siempre. Lo que se usó dos veces recibe la suma de dos gradientes. Y lo que a la ida se repartió a
-# varias filas (broadcasting) se usó en todas ellas, así que a la vuelta se suma por filas.
+# siempre. Lo que se usó dos veces recibe la suma de dos gradientes. Y lo que a la ida se repitió
+# (broadcasting) se usó en todas las copias, así que a la vuelta se suma lo que llega de todas: con
+# sum(0) si se repitió en las B filas, y con sum(1) si fue a lo largo de una fila.
 # Dos detalles de escritura. logp[range(B), Y] toma de cada fila de logp un número, el de su letra.
 # Y la función acaba en «return locals()»: devuelve un dict con todas sus variables, cada una con su
 # nombre, y así se puede comparar cada d_x con el que da autograd.
@@ -497,7 +507,7 @@ def by_hand(C, W1, gamma, beta, W2, b2, X, Y):
     d_logits = d_odds * odds
 
     # Segundo trozo: la última capa, por la celda 6; la tanh, por la 3; y BatchNorm, hasta pre.
-    # d_b2, d_gamma y d_beta: los tres se repartieron a las B filas, y se suman por filas.
+    # d_b2, d_gamma y d_beta: los tres se repitieron en las B filas, y las B se suman.
     # d_inv: lo mismo, porque hay un inv por neurona y multiplicó a los B ejemplos.
     # d_var: la derivada de x^(-1/2) es -1/2 x^(-3/2), y x^(-3/2) es inv³.
     # d_square: var es una media de B números; a cada uno le toca 1/B de lo que le llega a ella.
@@ -552,8 +562,8 @@ for names in (
     same(ours, list(theirs), 1e-8)
 print("\n7. 22 gradientes, de logp hasta C, como los de autograd")
 
-# Todo salió igual hasta la octava cifra: por eso los pesos son aquí de 64 bits (float64). Y
-# retain_graph guarda el grafo, para pedirle gradientes tres veces.
+# Todo salió igual hasta la octava cifra. Para poder exigir tanto, los pesos son aquí de 64 bits
+# (float64). Y retain_graph guarda el grafo, para pedirle gradientes tres veces.
 # Dos atajos. El primero, de la pérdida a las notas. La pérdida de un ejemplo es -ln p_c, donde c es
 # la letra correcta. Como p_c = exp(z_c) / Σ exp(z_k), la pérdida es ln Σ exp(z_k) - z_c. Al derivar
 # por z_j, el logaritmo de la suma da exp(z_j) / Σ exp(z_k), que es p_j; y -z_c da -1 si j es la
@@ -582,8 +592,9 @@ short = v["inv"] * (d_hat - d_hat.mean(0) - hat * (d_hat * hat).mean(0))
 same(short, v["d_pre"], 1e-8)
 print("   d_pre[0, 0], paso a paso y de una vez:", v["d_pre"][0, 0].item(), short[0, 0].item())
 
-# ¿Basta con esto para aprender? Aprenden a la vez, y de los mismos lotes, unos pesos que no piden
-# gradiente, con el de by_hand, y una copia suya, con autograd. Acaban en los mismos números.
+# ¿Basta con esto para aprender? Aprenden a la vez, y con los mismos lotes, dos redes iguales. A la
+# primera no se le pide autograd: la mueven los gradientes de by_hand. A su copia, los de autograd.
+# Acaban en los mismos números, salvo el redondeo.
 for _ in range(demo):
     pick = torch.randint(len(X), (128,))
     v = by_hand(*weights, X[pick], Y[pick])
@@ -625,8 +636,8 @@ for label, factor in ("todo a cero", 0), ("sólo W2 a cero", 1):
 
 
 # %% 9. Vigilar la red mientras aprende
-# Cuando una red no aprende, la pérdida dice que algo va mal, pero no dónde. Lo dicen cuatro medidas
-# de cada capa, y son las columnas de la tabla:
+# Cuando una red no aprende, la pérdida dice que algo va mal, pero no dónde. Lo dicen cinco medidas
+# de cada capa (se imprimen la 1, la 3 y la 5), y son las columnas de la tabla:
 #   desv., satur.: la desviación de lo que sale de la tanh, y qué parte satura. ¿Se apaga la señal?
 #     ¿Está toda en los extremos?
 #   grad. tanh: la desviación del gradiente que llega a esa salida. ¿Llega? ¿Cambia de capa en capa?
@@ -634,11 +645,14 @@ for label, factor in ("todo a cero", 0), ("sólo W2 a cero", 1):
 #   paso: log10 de lo que un paso mueve los pesos, comparado con lo grandes que son. Con -3, un paso
 #     los cambia en una milésima, y eso es lo que dan como guía los apuntes de CS231n (Stanford). No
 #     es ley: aquí la red sana suele estar entre -2.3 y -2.7.
-# Ninguna de estas cifras basta sola. Busca en cada red lo que la distingue de la primera: un paso
-# de -5 es una tasa cien veces menor; una tanh saturada al 99 %, una tasa enorme; una desviación de
-# 0.03, una señal que se apaga. Y mira «gain 10»: satura casi entera, y el gradiente de sus primeras
-# capas no es menor que el de la red sana, sino mayor. Lo dicho en la celda 3: los pesos grandes
-# compensan. Lo que la delata es que cambia mucho de una capa a otra, y que la pérdida no baja.
+# Ninguna de estas cifras basta sola. Busca en cada red lo que la distingue de la primera. Con la
+# tasa por 0.01, la tanh está sana y el paso es de -5 en todas las capas. Con la tasa por 30 la tanh
+# satura al 99 %, y el paso cambia muchísimo de una capa a otra: en la primera puede ser también de
+# -5, así que el paso solo no dice si la tasa es chica o enorme. Con «gain 0.2», una desviación de
+# 0.03 es una señal que se apaga. Y mira «gain 10»: satura en más de un 80 %, y el gradiente de sus
+# primeras capas no es menor que el de la red sana, sino mayor. Lo dicho en la celda 3: los pesos
+# grandes compensan. Lo que la delata es que cambia mucho de una capa a otra, y que en los mismos
+# pasos la pérdida baja bastante menos.
 def dissect(net):
     """De cada capa oculta, con mil ejemplos: salida de la tanh, su gradiente, el de W, y W."""
     x, outs = X[:1000], []
@@ -704,9 +718,10 @@ def save(checkpoint, path):
 
 
 # %% La rival: contar, con el contexto que más convenga (lección 02, celda 8)
-# Ninguna red vale lo que cuesta si la tabla de la lección 02 pierde menos. Aquí está entera: cuenta
-# qué sigue a cada contexto de k caracteres, y mezcla lo que dice con lo que dice el contexto de
-# k - 1, que se ha visto más veces. Cuánto se fía de cada uno (share) lo elige la validación.
+# ¿Vale una red lo que cuesta? Hay que ponerla al lado de la tabla de la lección 02. Aquí está:
+# cuenta qué sigue a cada contexto de k caracteres, y mezcla lo que dice con lo que dice el contexto
+# de k - 1, que se ha visto más veces. Cuánto se fía del largo (share, la λ de allí) lo elige la
+# validación, y torch.lerp(p, q, share), que es p + share · (q - p), hace la mezcla.
 def counting(x, y, size):
     """-log p de cada `y` de validación, contando con contextos de 0 a T: (T + 1, N - size).
 
@@ -733,11 +748,14 @@ def counting(x, y, size):
 
 
 # %% 10. Entrenar, comparar y escribir
-# La misma red, ahora en serio: AdamW, lotes grandes, y una tasa que sube y baja hasta cero (lección
-# 03). Lleva una sola capa oculta. Con tres, que son cuatro veces más parámetros, se pierde 0.019
-# menos con la semilla de fábrica (está en los experimentos; con otras no lo hemos medido). El
-# decaimiento sólo toca las matrices: encoger un sesgo, o las gamma y beta de BatchNorm, no hace a
-# la red más sencilla.
+# Una red como las de antes, ahora en serio: AdamW, lotes grandes, y una tasa que sube y baja hasta
+# cero (lección 03). Lleva una sola capa oculta: las cinco de las celdas 5 y 9 eran para ver lo que
+# pasa de una a otra. Con tres, que son cuatro veces más parámetros, se pierde 0.019 menos con la
+# semilla de fábrica (está en los experimentos; con otras no lo hemos medido).
+# El decaimiento sólo toca las matrices. En C y en la W de una capa oculta no quita nada a lo que la
+# red calcula: detrás viene BatchNorm, y BN(a W x) = BN(W x) (celda 4). Allí sólo hace que cada paso
+# cambie más, en proporción, unos pesos que han menguado. Donde de verdad frena es en la última
+# capa, que no lleva BatchNorm detrás. Las gamma, las beta y el sesgo se dejan libres.
 # Se guarda el mejor: la red que menos perdió en validación, de las que se miraron. Cada BatchNorm
 # evalúa con la media móvil de lo que vio en sus últimos lotes, mientras los pesos cambiaban. Cabría
 # anotarla de nuevo con los pesos quietos y todo el texto de entrenar (calibrar). Lo hemos probado,
@@ -810,7 +828,7 @@ for step in range(1, STEPS + 1):
 # en los contextos de validación que nunca salieron al entrenar: ahí la tabla sólo puede acortar el
 # contexto, y la red, que ha puesto cerca las letras que se parecen, aún sabe algo. (No es así con
 # todo texto: lo cuenta la lección 03.) Pero con más contexto gana la tabla, y con mucha ventaja. La
-# lección 05 trae una red que la alcanza.
+# lección 05 trae una red que le gana.
 result = "train=- val=- test=- segundos=- tokens_s=- ckpt=-"
 if STEPS:
     model.load_state_dict(best["weights"])
@@ -847,8 +865,10 @@ print(f"resultado {result}")
 # - GAIN = 0.2: ¿lo nota una red con BatchNorm, si nacen sus pesos ocho veces menores? val 1.7818.
 # - GAIN = 10: ¿y seis veces mayores? Poco, y porque aprenden más despacio: val 1.8002.
 # - N_LAYER = 3: ¿qué dan dos capas ocultas más? Algo, con cuatro veces más parámetros: val 1.7626.
-# - BATCH_SIZE = 2: ¿qué media se estima con dos ejemplos? Casi ninguna: val 2.7402.
-# - STEPS = 100, LEARNING_RATE = 7e-3: ¿cuánto se aprende en el primer segundo? val 2.1452.
+# - BATCH_SIZE = 2: ¿qué queda de una neurona con dos ejemplos? El signo: están a igual distancia de
+#   su media, y salen siempre uno y menos uno. Y se ven muchos menos ejemplos: val 2.7402.
+# - STEPS = 100, LEARNING_RATE = 7e-3: ¿cuánto se aprende en el primer segundo, mientras la tasa aún
+#   sube? val 2.1452.
 # - N_HIDDEN = 20: ¿cuánto cabe en veinte neuronas? val 1.9993.
 # - BLOCK_SIZE = 7: ¿y si mira lo mismo que la mejor tabla? Se le acerca, y no llega: val 1.6660.
 # - DATA = "names.txt": ¿y con nombres de pila en inglés (data/README.md)? val 2.0766.

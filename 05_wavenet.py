@@ -29,13 +29,13 @@ STEPS = 1500             # pasos del entrenamiento final (0: sólo las piezas y 
 EVAL_INTERVAL = 750      # pasos entre evaluaciones
 DEMO_STEPS = 200         # pasos de cada entrenamiento corto de las tablas
 BATCH_SIZE = 64          # líneas por paso; cada posición de cada línea es un ejemplo
-DILATIONS = "1 1 1 2 2"  # salto de cada capa (celda 5); se miran 1 + su suma = 8 caracteres
+DILATIONS = "1 1 1 2 2"  # salto de cada capa (celda 5); se miran 1 + su suma = 8 (celda 7)
 N_EMBD = 64              # canales: números con que se describe cada posición
 N_HIDDEN = 64            # unidades de cada capa
 GATED = True             # puertas: tanh por sigmoide, en vez de tanh sola
 RESIDUAL = True          # conexiones residuales: x + f(x) en vez de f(x)
 SKIP = True              # atajos: la salida suma lo de todas las capas, no sólo la última
-DROPOUT = 0.1            # fracción de activaciones que se apagan al entrenar (celda 8)
+DROPOUT = 0.1            # fracción de lo que llega a la última capa que se apaga (celda 8)
 LEARNING_RATE = 8e-3     # tasa de aprendizaje en su máximo
 WARMUP_STEPS = 100       # pasos en que la tasa sube desde cero; después baja recta hasta cero
 WEIGHT_DECAY = 0.1       # decaimiento de los pesos, sólo en las matrices
@@ -150,7 +150,7 @@ def windows(lines, size):
     edge = "\n" * size
     stream = encode(edge + edge.join(lines) + "\n")
     rows = stream.unfold(0, size + 1, 1)                     # (M, size + 1)
-    rows = rows[(rows[:, -2:] != NL).any(1)]                 # ninguno de frontera a frontera
+    rows = rows[(rows[:, -2:] != NL).any(1)]                 # sin las que acaban en dos fronteras
     return rows[:, :-1], rows[:, -1]
 
 def by_window(lines):
@@ -168,14 +168,15 @@ for window, target in zip(X[:4], Y):
 
 # %% 3. La trampa de BatchNorm
 # BatchNorm (lección 04) le da a cada canal media 0 y varianza 1, medidas en el lote. En la lección
-# 04 lo que entraba tenía dos dimensiones, (B, C), y la media se tomaba sobre la primera. Dentro del
-# árbol tiene tres, (B, T, C), y las T posiciones de un ejemplo deberían contar como T ejemplos más:
-# la media va sobre las dos primeras dimensiones, y queda una por canal, (C,). Eso es la cura, y son
-# dos líneas: se ponen en una sola fila los ejemplos y las posiciones, y se llama al de PyTorch.
-# ¿Y sin ella? Hay tres maneras de caer:
+# 04 lo que entraba tenía dos dimensiones, (B, H), los canales eran neuronas, y la media se tomaba
+# sobre la primera. Dentro del árbol tiene tres, (B, T, C). La trampa es seguir tomándola sólo sobre
+# la primera: las T posiciones de un ejemplo deberían contar como T ejemplos. La media ha de ir
+# sobre las dos primeras dimensiones, y queda una por canal, (C,). Eso es la cura, y son dos líneas:
+# se ponen en una sola fila los ejemplos y las posiciones, y se llama a la de PyTorch.
+# ¿Y sin ella? Hay tres maneras de caer en la trampa:
 # - La capa de la 04, tal cual, da un error: su x.mean(0) sale (T, C), y no cabe en una media
 #   anotada (C,). Un error es lo mejor que puede pasar.
-# - La misma capa, si no corrige la media anotada sino que la sustituye por otra (así la escribe
+# - La misma capa, si en vez de corregir la media anotada pone otra en su lugar (así lo hace
 #   Karpathy), no se queja. Cada posición recibe media y varianza propias, sacadas de T veces menos
 #   números, y sólo lo delata la forma de la media anotada, (T, C).
 # - La de PyTorch admite tres dimensiones, pero en otro orden: (B, C, T), los canales en medio. Con
@@ -204,9 +205,10 @@ def live(line):
 
 # %% 4. La plana y el árbol
 # Las dos redes, capa a capa. La plana junta los ocho caracteres de golpe. El árbol los junta de dos
-# en dos, tres veces, y en cada piso todas las parejas comparten pesos.
+# en dos, tres veces, y en cada piso todas las parejas comparten pesos. Su último Flatten quita la
+# T, que al llegar arriba es 1: (B, 1, V) -> (B, V).
 def flat(width):
-    """Notas (B, V) de ventanas (B, 8), de golpe. Con 91 y 79 caracteres, pesa como el árbol."""
+    """Notas (B, V) de ventanas (B, 8), de golpe. Con width 91 y V 79, pesa como el árbol."""
     return nn.Sequential(
         nn.Embedding(V, 24),
         nn.Flatten(),
@@ -283,10 +285,11 @@ def trial(label, models, prepare, steps=DEMO_STEPS, base=None):
 # ven los mismos: se restan sus pérdidas por parejas. Si manda el azar, las restas salen unas
 # positivas y otras negativas. Se toma su media, y su error, que es la desviación de las restas
 # entre la raíz de cuántas son (lección 03). Si las restas fueran 0.01, 0.02 y 0.03, la media sería
-# 0.02, la desviación 0.01, y el error 0.01 / √3 = 0.006: se escribe 0.02 ± 0.006. Con siete
-# semillas, una media de menos de dos errores y medio bien puede ser azar. Con tres, de menos de
-# cuatro y pico; y aun así hay que desconfiar, porque el error también se mide con sólo tres
-# números, y alguna vez sale muy pequeño sin que lo sea.
+# 0.02, la desviación 0.01 (dividiendo por n - 1, y no por n, como repone la lección 04), y el error
+# 0.01 / √3 = 0.006: se escribe 0.02 ± 0.006. Con siete semillas, una media de menos de dos errores
+# y medio bien puede ser azar. Con tres, de menos de cuatro y pico; y aun así hay que desconfiar,
+# porque el error también se mide con sólo tres números, y alguna vez sale muy pequeño sin que lo
+# sea. (Los pesos con que nacen son otros en cada fila: ese azar se queda dentro de las restas.)
 HEADER = f"   {'':18}  parámetros  segundos   val, por semilla              menos la primera"
 SEEDS = range(3)
 if STEPS:
@@ -294,11 +297,12 @@ if STEPS:
     plain = trial("plana", [flat(91) for _ in SEEDS], by_window)
     trial("plana, más pasos", [flat(91) for _ in SEEDS], by_window, DEMO_STEPS * 5 // 4)
     trial("árbol", [tree() for _ in SEEDS], by_window, base=plain)
-# Mira las dos cosas: la diferencia entre árbol y plana, y los segundos. Tienen los mismos
-# parámetros, pasos y ejemplos. Con tres semillas nos ha salido +0.0177 ± 0.0025, como si el árbol
-# perdiera; con siete, -0.0060 ± 0.0079, que no es nada: tres eran pocas. Lo seguro es que no hay
-# ventaja que ver, y que el árbol tarda más: en su tiempo la plana da más pasos, y lo adelanta. Así
-# no compensa. Lo que vale del árbol es otra cosa: la celda siguiente.
+# Mira las dos cosas: los segundos, y la última columna, «menos la primera», que es esa media y su
+# error. Tienen casi los mismos parámetros, y los mismos pasos y ejemplos. Con tres semillas nos ha
+# salido +0.0177 ± 0.0025, como si el árbol perdiera; con siete (SEEDS = range(7)), -0.0060 ±
+# 0.0079, que no llega a un error: tres eran pocas. Ventaja no se ve ninguna, y el árbol tarda más.
+# Así no compensa. (La segunda fila es la plana con una cuarta parte más de pasos: compara también
+# sus segundos con los del árbol.) Lo que vale del árbol es otra cosa: las dos celdas que siguen.
 
 
 # %% 5. El árbol es una convolución
@@ -308,11 +312,14 @@ if STEPS:
 #     10 · 1 + 1 · 1 = 11,  10 · 2 + 1 · 1 = 21,  10 · 3 + 1 · 2 = 32,  43  y  54.
 # Es causal (causal), porque ninguna salida usa números que vengan después. Y es dilatada (dilated),
 # con salto 2, si en vez del anterior se toma el de dos antes: 11, 21, 31, 42 y 53.
-# PyTorch la llama F.conv1d. Por sí misma no es causal: hay que rellenar por la izquierda
-# (replicate: repitiendo el primero). La fila va como (filas, canales, posiciones); los pesos, como
-# (salidas, entradas, tamaño). Aquí, (1, 1, 5) y (1, 1, 2): una fila, un canal que entra y uno que
-# sale, cinco posiciones y dos pesos. Si en cada posición no hay un número sino C, cada peso es una
-# matriz.
+# PyTorch la llama F.conv1d. Sin relleno da cuatro números, uno por cada dos vecinos. Rellenada por
+# la izquierda con d números (replicate: repitiendo el primero), da cinco, y es causal. La fila va
+# como (filas, canales, posiciones); los pesos, como (salidas, entradas, tamaño). Aquí, (1, 1, 5) y
+# (1, 1, 2): una fila, un canal que entra y uno que sale, cinco posiciones y dos pesos. Si en cada
+# posición no hay un número sino C, cada peso es una matriz, y hay otro modo de escribirla: los C
+# números de antes y los C de ahora, uno tras otro (cat), pasan por una capa lineal. La mitad
+# izquierda de su matriz es el peso de lo de antes, y la derecha, el de lo de ahora. Así se
+# escriben, sin F.conv1d, la función slide y la WaveNet.
 row = torch.tensor([[[1.0, 2, 3, 4, 5]]])                    # (1, 1, 5)
 weights = torch.tensor([[[1.0, 10]]])                        # (1, 1, 2) antes, y ahora
 print("\n5. 1 2 3 4 5, por 10 y el anterior por 1:")
@@ -382,10 +389,11 @@ print(f"   en {len(x)} posiciones, el árbol y la convolución dan las mismas no
 # %% 6. Una pasada por línea
 # Ventana a ventana, cada predicción hace las siete cuentas de su árbol (cuatro parejas, dos grupos
 # de cuatro y uno de ocho); en la convolución son tres, una por piso, y las demás las ponen los
-# vecinos. Con las medias de BatchNorm ya anotadas, la pérdida y el gradiente son los mismos. Se
-# aprende lo mismo con menos de la mitad de cuentas, y eso es lo que vale el árbol. La razón entre
-# las dos filas de la tabla cambia de una máquina a otra, porque no sólo cuentan las cuentas: un
-# lote de ventanas lleva cada carácter ocho veces, y mover números también cuesta.
+# vecinos. Con las medias de BatchNorm ya anotadas, la pérdida y el gradiente son los mismos, con
+# menos de la mitad de cuentas, y eso es lo que vale el árbol. (Mientras se entrena no son iguales
+# del todo: en un lote de ventanas cada pareja entra varias veces en la media.) La razón entre las
+# dos filas de la tabla cambia de una máquina a otra, porque no sólo cuentan las cuentas: un lote de
+# ventanas lleva cada carácter ocho veces, y mover números también cuesta.
 def from_windows():
     return F.cross_entropy(model(contexts), y)
 
@@ -425,14 +433,20 @@ for one, other in zip(*found):
 # z = tanh(u) · σ(v). La σ es la sigmoide, 1 / (1 + e^-v), que va de 0 a 1: tanh propone, σ decide
 # cuánto pasa. Si tanh propone 0.8 y σ dice 0.5, pasa 0.4; si σ dice casi 0, casi nada.
 # La suma residual. La capa no da la h siguiente, sino lo que hay que sumarle a la de ahora: la
-# corrige, y no la rehace. Eso hace mix: lleva z a tantos canales como tiene h.
-# Los atajos (skip). Cada capa dice además lo suyo a la salida, y la salida oye (heard) la suma de
-# todas. Con atajos, la última mix sobra: nadie escucha la h que saldría de ella. La última capa
-# (head) da las notas.
+# corrige, y no la rehace. La corrección la da mix, una capa lineal que lleva las H unidades de z a
+# los C canales de h.
+# Los atajos (skip). Otra capa lineal lleva z a la salida, y la salida oye (heard) la suma de todas.
+# Con atajos, la última mix sobra: nadie escucha la h que saldría de ella. La última capa (head) da
+# las notas. (Dropout se explica en la celda 8.)
+# En el código, nn.ModuleList es una lista de capas que parameters() también recorre, y chunk(2)
+# parte en dos mitades lo que sale de conv: u y v. En una fila lo que entra es (N, C): no hay
+# trampa, y vale la BatchNorm de PyTorch tal cual. Los vectores nacen con desviación 0.5 y no 1: la
+# primera norm lo borra, pero en la suma residual lo que añaden las capas pesa el doble.
 # ¿Cuánto alcanza a ver? Cada capa añade a lo que ya se veía lo que está d antes: en total, 1 más la
 # suma de los saltos. A eso se le llama campo receptivo (receptive field). Con 1, 1, 1, 2 y 2 son
 # ocho caracteres, como con 1, 2 y 4, pero en cinco capas.
-# En el artículo no hay BatchNorm. Aquí ayuda a aprender deprisa, y tiene un precio que se verá.
+# En el artículo no hay BatchNorm, y de heard a las notas hay dos capas, no una. Aquí BatchNorm está
+# por el margen que da (lección 04), y tiene un precio que se verá.
 BLOCK_SIZE = 1 + sum(dilations)                              # caracteres que se miran
 
 class WaveNet(nn.Module):
@@ -483,14 +497,16 @@ def after(model, context):
     logits = model(context.flatten(), start)                 # (K * T, V)
     return logits.view(K, T, V)[:, -1]
 
-# Tres pruebas. La primera: lo que da una pasada es lo de cada ventana por separado. Para las otras
-# dos se cambia un carácter de una línea, y se mira qué predicciones cambian. Evaluando, sólo las
-# que lo tienen en su campo receptivo: ni una anterior, ni una más allá. Entrenando, casi siempre
-# todas: por la media y la varianza de BatchNorm, cada predicción mira un poco a todo el lote, y con
-# él a su propio futuro. Mientras entrena, esta red no es causal; al usarla, sí.
+# Tres pruebas, con x, start y few de la celda 5. La primera: lo que da una pasada es lo de cada
+# ventana por separado. Para las otras dos se cambia un carácter de una línea, y se mira qué
+# predicciones cambian. Evaluando, sólo las que lo tienen en su campo receptivo: ni una anterior, ni
+# una más allá. Entrenando, casi siempre todas: por la media y la varianza de BatchNorm, cada
+# predicción mira un poco a todo el lote, y con él a su propio futuro. Mientras entrena, esta red no
+# es causal; al usarla, sí.
 # Lo medido es un cuadro: en la fila t y la columna s, cuánto mueve a la predicción t el carácter s.
 # Encima de la diagonal, s > t, está el futuro: es lo que deja triu(1). Muy por debajo están los
-# caracteres que quedan ya demasiado atrás: es lo que deja tril(-BLOCK_SIZE).
+# caracteres que quedan ya demasiado atrás: es lo que deja tril(-BLOCK_SIZE). Con --plot, la figura
+# es este cuadro, de la red ya entrenada: cuanto más claro, más la mueve.
 @torch.no_grad()
 def touched(model, line):
     """Cuánto mueve a la predicción t cambiar el carácter s de `line` (T,): (T, T), fila t."""
@@ -517,10 +533,11 @@ assert felt.tril(-BLOCK_SIZE).max() < 1e-4                   # ni de más allá 
 print("\n7. WaveNet: las notas de una pasada son las de cada ventana por separado\n"
       f"   cambiar el último carácter mueve {(felt[:, -1] > 1e-4).sum()} predicción de {len(line)} "
       f"al evaluar, y {(leak > 1e-4).sum()} al entrenar")
-# ¿Cuánto da cada pieza? En la tabla, redes con los mismos parámetros, más o menos: a la que le
-# falta algo se le dan más unidades. Mira la última columna: lo que pierde cada una sin lo suyo. Con
-# siete semillas, sin puertas se pierden 0.0254 ± 0.0021; sin atajos, 0.0420 ± 0.0033; sin suma
-# residual, 0.0577 ± 0.0055. Las tres pasan de sobra de dos errores y medio.
+# ¿Cuánto da cada pieza? En la tabla, redes con casi los mismos parámetros: a la que al perder algo
+# se queda con menos pesos se le dan más unidades (la suma residual no tiene pesos). Mira la última
+# columna: lo que cada una pierde de más que la entera. Con siete semillas (SEEDS = range(7)) y 200
+# pasos, son 0.0254 ± 0.0021 sin puertas; 0.0420 ± 0.0033 sin atajos; 0.0577 ± 0.0055 sin suma
+# residual. Las tres pasan de sobra de dos errores y medio. Con más pasos, el orden puede ser otro.
 whole = None                                                 # las pérdidas de la primera fila
 if STEPS:
     print(HEADER)
@@ -538,7 +555,8 @@ if STEPS:
 # %% 8. Más ancho o más hondo, y los frenos
 # Partir un salto en dos da más capas con el mismo campo receptivo. ¿Rinde más el ancho o el fondo?
 # La tabla responde: por segundo, el ancho. Tres capas de 48 pierden menos que siete de 16, y tardan
-# menos. El fondo ayuda cuando ya hay ancho.
+# menos. Aquí va una sola semilla, y por eso la última columna está vacía. Por lo que se desvían las
+# restas de la celda 7, de una diferencia de menos de cuatro centésimas no hay que fiarse.
 if STEPS:
     print(f"\n8. el tamaño\n{HEADER}")
     for jumps in [1, 2, 4], [1] * 7:
@@ -550,7 +568,7 @@ if STEPS:
 # cero, y multiplica los demás por 1 / (1 - parte) para que la suma quede, de media, como estaba.
 # Con parte 0.5, de 2, 4, 6 y 8 puede quedar 4, 0, 0 y 16. Así la red no puede fiarse de uno solo.
 # Al evaluar no apaga nada. Mira, en cada fila, cuánto hay de la pérdida de entrenar a la de
-# validar.
+# validar. (Lo que sigue está aún dentro del if de arriba.)
     handful = train[:len(train) // 100 + 1]
     print(f"\n   con pocas líneas ({len(handful)}) y {DEMO_STEPS} pasos      train      val")
     for label, drop, decay in [
@@ -580,9 +598,10 @@ def save(checkpoint, path):
 
 
 # %% La rival: contar, con el contexto que más convenga (lección 02, celda 8)
-# Ninguna red vale lo que cuesta si la tabla de la lección 02 pierde menos. Aquí está entera: cuenta
-# qué sigue a cada contexto de k caracteres, y mezcla lo que dice con lo que dice el contexto de
-# k - 1, que se ha visto más veces. Cuánto se fía de cada uno (share) lo elige la validación.
+# ¿Vale una red lo que cuesta? Hay que ponerla al lado de la tabla de la lección 02. Aquí está:
+# cuenta qué sigue a cada contexto de k caracteres, y mezcla lo que dice con lo que dice el contexto
+# de k - 1, que se ha visto más veces. Cuánto se fía del largo (share, la λ de allí) lo elige la
+# validación, y torch.lerp(p, q, share), que es p + share · (q - p), hace la mezcla.
 def counting(x, y, size):
     """-log p de cada `y` de validación, contando con contextos de 0 a T: (T + 1, N - size).
 
@@ -709,20 +728,23 @@ for name in generate(12):
 print(result)
 
 # %% Experimentos: predice antes de mirar (con pueblos.txt; tal como viene, val 1.6250)
+# Las cifras son de una semilla, y con otros hilos o en otro ordenador las sumas se hacen en otro
+# orden, que mueve val hasta 0.005: una diferencia menor que ésa no dice nada.
 # - GATED = False: ¿qué se pierde sin puertas? val 1.6682.
-# - RESIDUAL = False, SKIP = False: ¿y sin ningún camino directo? Mucho más: val 1.8109.
+# - RESIDUAL = False, SKIP = False: ¿y sin ningún camino directo? Mucho más: val 1.8104.
 # - DILATIONS = "1 2 4": ¿y si se ven los mismos ocho caracteres con tres capas, en vez de cinco? Se
-#   pierde más, y en menos tiempo: val 1.6545.
-# - DILATIONS = "1 1 2 4 7": ¿y si con cinco capas se ve el doble, 16 caracteres? Casi nada se gana:
-#   val 1.6220.
+#   pierde más, y en menos tiempo: val 1.6595.
+# - DILATIONS = "1 1 2 4 7": ¿y si con cinco capas se ve el doble, 16 caracteres? No se nota:
+#   val 1.6229.
 # - N_EMBD = 128, N_HIDDEN = 128: ¿y con el doble de ancho? Tiene casi cuatro veces más parámetros,
-#   tarda más y gana: val 1.5979.
-# - DROPOUT = 0: ¿hace falta el freno? Aún no, que en tan pocos pasos no recita: val 1.6200.
+#   tarda más y gana: val 1.5993.
+# - DROPOUT = 0: ¿hace falta el freno? Aún no: en tan pocos pasos no recita, y no se nota si falta:
+#   val 1.6223.
 # - DEMO_STEPS = 20: ¿cambia la red final, si las de las tablas se entrenan diez veces menos? No,
 #   porque vuelve a fijar la semilla: val 1.6250.
 # - DATA = "names.txt", BATCH_SIZE = 128, STEPS = 2000, WEIGHT_DECAY = 0.4: ¿y con nombres de pila
-#   en inglés, el texto de la clase, que llega a 1.993 (data/README.md)? Son más cortos, se recitan
-#   antes y piden más decaimiento: val 1.9628.
+#   en inglés, el texto de la clase de Karpathy, que llega a 1.993 (data/README.md)? Son más cortos,
+#   se recitan antes y piden más decaimiento: val 1.9628.
 # Y dos en el código, con --steps 0. En la clase BatchNorm, devuelve super().forward(x), sin poner
 # nada en una sola fila. ¿Quién se queja, y de qué? PyTorch, en la celda 3: «running_mean should
 # contain 4 elements not 10», porque ha tomado las 4 posiciones por canales. Y en past, cambia

@@ -4,13 +4,14 @@ sample.py: hacer hablar a cualquiera de los modelos del curso
 Al terminar sabrás en qué se distingue usar un modelo de entrenarlo: ni clases
 ni gradientes, sólo funciones de los pesos. Verás qué hacen la temperatura y
 top-k, cómo se pliega un BatchNorm, y cómo una memoria (cache) hace que cada
-carácter cueste una o dos posiciones y no una ventana entera.
+carácter cueste, de media, dos posiciones como mucho y no una ventana entera.
 
     python sample.py models/sonetos.pt                       uno que viene con el curso
     python sample.py ckpt.pt --prompt "# Soneto: " --num 3   el tuyo, tres veces
     python sample.py ckpt_wavenet.pt --temperature 0.5       pueblos prudentes
 
-El texto sale por stdout según se escribe; lo demás, por stderr.
+El texto va a la salida normal (stdout) según se escribe, y lo demás a la de
+errores (stderr): con «> versos.txt» se guarda sólo el texto.
 """
 import argparse
 import functools
@@ -63,10 +64,11 @@ import torch.nn.functional as F
 # ellas probabilidades. Dividir antes las notas por la temperatura separa o junta esas
 # probabilidades: cerca de 0 gana siempre la nota mayor; con 1 el modelo habla como aprendió; muy
 # arriba, todos los caracteres se igualan. Hinton et al., «Distilling the Knowledge in a Neural
-# Network» (2015), ecuación 1. Con top-k sólo se sortea entre las k notas mayores, y así no sale
-# ningún disparate raro: Fan et al., «Hierarchical Neural Story Generation» (2018). Con k = 1 no hay
-# sorteo: sale siempre el más probable (greedy).
-# A mano, con notas 2, 1 y 0: e² = 7.39, e = 2.72 y 1 suman 11.11, luego 67 %, 24 % y 9 %.
+# Network» (2015), ecuación 1. Con top-k sólo se sortea entre las k notas mayores: no salen los
+# caracteres menos probables. Fan et al., «Hierarchical Neural Story Generation» (2018). Con k = 1
+# no hay sorteo: sale siempre el más probable (greedy).
+# A mano, con notas 2, 1 y 0: e² = 7.39, e = 2.72 y 1 suman 11.11, luego 67 %, 24 % y 9 %. Con
+# temperatura 1/2 las notas pasan a ser 4, 2 y 0, y salen 87 %, 12 % y 2 %.
 def probabilities(logits, temperature, top_k):
     """softmax(logits / temperature) de las `top_k` notas mayores (0: todas): (K, V) -> (K, V)."""
     logits = logits.double()                                 # en float32, 2 / 1e-40 no cabe
@@ -144,7 +146,7 @@ assert torch.allclose(folded, apart, atol=1e-3)
 
 def batchnorm(w, c, ids, memory):
     """Notas del carácter que sigue a `ids` (K, n): (K, V). En `memory`, las capas plegadas."""
-    head = 2 + 3 * c["n_layer"]                              # vectores, aplanar, y de 3 en 3
+    head = 2 + 3 * c["n_layer"]                              # 2 y, por capa, lineal, norma y tanh
     if not memory:
         memory["folded"] = [fold(w, i) for i in range(2, head, 3)]
     x = context(w["0.weight"], c, ids)                                            # (K, T * C)
@@ -230,7 +232,7 @@ def attention(w, c, block, x, turn, memory):
     qkv = qkv.view(K, m, 3, c["n_head"], -1).permute(2, 0, 3, 1, 4)               # (3, K, H, m, d)
     qk, v = qkv[:2], qkv[2]
     scale = None                                             # None: 1 / √d
-    if c["qk_norm"]:                                         # de largo 1, y después por √d
+    if c["qk_norm"]:                                         # aquí miden 1, no √d: por eso, por √d
         qk = F.normalize(qk, dim=-1)
         scale = math.sqrt(qk.size(-1))
     if c["rotary"]:
@@ -345,7 +347,7 @@ except Exception as e:                                       # hay mil maneras d
 # %% 6. Generar
 # Un carácter cada vez: notas, probabilidades, sorteo, y el elegido pasa a ser contexto. Los textos
 # van juntos en un lote (batch); el primero se ve salir, los demás esperan. El sitio de todos los
-# caracteres se reserva al empezar: así el último cuesta lo mismo que el primero.
+# caracteres se reserva al empezar: así no hay que copiar el texto cada vez que crece.
 prompt = unicodedata.normalize("NFC", PROMPT)                # como los textos de las lecciones
 for char in prompt:
     if char not in chars:
@@ -385,7 +387,7 @@ print(f"\n{speed:.0f} caracteres por segundo. Para repetirlo: --seed {seed}", fi
 #   pavimes victoriosos».
 # - TEMPERATURE = 1.2, TOP_K = 5: ¿se puede arriesgar sin disparatar? Más, no del todo: «La luna de
 #   una lanza. ¡Oh sabia despeda!».
-# - NUM = 16: ¿tarda 16 veces lo que uno? Mira los caracteres por segundo: bastante menos, porque el
-#   ordenador rinde más con lotes.
+# - NUM = 16: ¿tarda 16 veces lo que uno? Bastante menos, porque el ordenador rinde más con lotes:
+#   mira los caracteres por segundo, que cuentan los de los 16.
 # - Cambia, en el bucle, memory por {}: ¿escribe lo mismo? Lo mismo, y tanto más despacio cuanto más
 #   largo es el texto.

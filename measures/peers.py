@@ -26,6 +26,7 @@ import argparse
 import contextlib
 import gc
 import io
+import itertools
 import math
 import os
 import random
@@ -484,9 +485,9 @@ class PlainBlock(nn.Module):
 
 class PlainGPT(nn.Module):
     """El GPT de nanoGPT: posiciones sumadas, y la capa de salida es la tabla de las letras."""
-    def __init__(self, V):
+    def __init__(self, V, window):
         super().__init__()
-        self.token, self.position = nn.Embedding(V, C), nn.Embedding(T, C)
+        self.token, self.position = nn.Embedding(V, C), nn.Embedding(window, C)
         self.blocks = nn.Sequential(*[PlainBlock() for _ in range(LAYERS)])
         self.norm = nn.LayerNorm(C, bias=False)
         for name, w in self.named_parameters():
@@ -501,14 +502,15 @@ class PlainGPT(nn.Module):
 
 class Nano:
     """nanoGPT: su modelo, sus datos y su paso de entrenar."""
-    def __init__(self, path):
+    def __init__(self, path, window=T):
         text = path.read_text("utf-8")
+        self.window = window
         self.chars = sorted(set(text))
         ids = {char: i for i, char in enumerate(self.chars)}
         stream = torch.tensor([ids[char] for char in text])
         cut = int(0.9 * len(stream))
         self.train, self.val = stream[:cut], stream[cut:]
-        self.model = PlainGPT(len(self.chars))
+        self.model = PlainGPT(len(self.chars), window)
         weights = list(self.model.parameters())
         self.optimizer = torch.optim.AdamW([
             {"params": [w for w in weights if w.dim() == 2], "weight_decay": 0.1},
@@ -556,7 +558,7 @@ class Nano:
         """Sortea `length` caracteres, rehaciendo la ventana con cada uno."""
         ids = torch.zeros(1, 1, dtype=torch.long)
         for _ in range(length):
-            logits = self.model(ids[:, -T:])[:, -1] / 0.8
+            logits = self.model(ids[:, -self.window:])[:, -1] / 0.8
             ids = torch.cat([ids, torch.multinomial(F.softmax(logits, dim=1), 1)], dim=1)
 
 
@@ -628,17 +630,17 @@ def one_step(args):
 
 
 def sampling(args):
-    """Escribir carácter a carácter, a la forma de nanoGPT."""
-    nano = Nano(args.data / "tinyshakespeare.txt")
-    length = 300 if args.quick else 2000
+    """Escribir carácter a carácter: a la forma de nanoGPT y con un contexto de 256."""
+    length = 600 if args.quick else 2000
     threads = torch.get_num_threads()
     models = {"el mismo modelo": PLAIN, "con todas las piezas": []}
     rows = []
     text = (args.data / "tinyshakespeare.txt").read_text("utf-8")
     short = Path("corto.txt").resolve()                      # sin aprender nada: basta un trozo
     short.write_text(text[:20_000], "utf-8")
-    for name, flags in models.items():
-        ran("06_gpt.py", *SHAPE, *flags, "--data", short,
+    for window, (name, flags) in itertools.product((T, 256), models.items()):
+        nano = Nano(args.data / "tinyshakespeare.txt", window)
+        ran("06_gpt.py", *SHAPE, *flags, "--block_size", window, "--data", short,
             "--steps", 1, "--length", 1, "--out", "peers.pt")
         theirs, ours = [], []
         for _ in range(args.repeats):
@@ -649,7 +651,7 @@ def sampling(args):
             theirs.append(best)
             printed = ran("sample.py", "peers.pt", "--length", length, "--seed", 1)
             ours.append(float(re.findall(r"(\d+) caracteres por segundo", printed)[-1]))
-        rows.append(speed_row(f"muestreo, {name}, caracteres/s", theirs, ours))
+        rows.append(speed_row(f"muestreo, contexto {window}, {name}, caracteres/s", theirs, ours))
     return rows
 
 

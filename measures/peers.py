@@ -485,7 +485,7 @@ class PlainBlock(nn.Module):
 
 class PlainGPT(nn.Module):
     """El GPT de nanoGPT: posiciones sumadas, y la capa de salida es la tabla de las letras."""
-    def __init__(self, V, window):
+    def __init__(self, V, window=T):
         super().__init__()
         self.token, self.position = nn.Embedding(V, C), nn.Embedding(window, C)
         self.blocks = nn.Sequential(*[PlainBlock() for _ in range(LAYERS)])

@@ -379,14 +379,14 @@ print(f"\n{speed:.0f} caracteres por segundo. Para repetirlo: --seed {seed}", fi
 
 # %% Experimentos: predice antes de mirar
 # Todos, con CKPT = "models/sonetos.pt", PROMPT = "La luna ", LENGTH = 60 y SEED = 7:
-# - TEMPERATURE = 0.3: ¿qué pierde quien nunca se arriesga? Se repite: «La luna de su cabeza. // La
-#   cabeza de la vida en la cabeza».
-# - TOP_K = 1: ¿y si no se sortea nunca? Lo mismo, y peor: «La luna de la muerte al cielo, / y en la
-#   luz del alma de la muerte al cielo».
-# - TEMPERATURE = 1.2: ¿y si se arriesga mucho? Disparata: «La luna la sangre Cristo aquí en él,
-#   pavimes victoriosos».
-# - TEMPERATURE = 1.2, TOP_K = 5: ¿se puede arriesgar sin disparatar? Más, no del todo: «La luna de
-#   una lanza. ¡Oh sabia despeda!».
+# - TEMPERATURE = 0.3: ¿qué hace quien nunca se arriesga? Dice lo más dicho: «La luna de un corazón
+#   de amores, / y el alma se despierta en la instan».
+# - TOP_K = 1: ¿y si no se sortea nunca? Se repite: «La luna de la muerte // El cielo de la muerte
+#   en la muerte al cielo / de».
+# - TEMPERATURE = 1.2: ¿y si se arriesga mucho? Se enreda: «La luna lanza, / y despliega, amor, en
+#   pavesas viento».
+# - TEMPERATURE = 1.2, TOP_K = 5: ¿se puede arriesgar sin enredarse? Más, no del todo: «La luna de
+#   una lanza. ¡Oh sabio la loca!».
 # - NUM = 16: ¿tarda 16 veces lo que uno? Bastante menos, porque el ordenador rinde más con lotes:
 #   mira los caracteres por segundo, que cuentan los de los 16.
 # - Cambia, en el bucle, memory por {}: ¿escribe lo mismo? Lo mismo, y tanto más despacio cuanto más

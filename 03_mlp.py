@@ -532,13 +532,14 @@ print(f"   en validación, la red {net.mean():.4f}; "
       f"a medias, {-halves.log().mean():.4f}")
 print(f"   en contextos nuevos, la red {net[unseen].mean():.4f}; "
       f"contar, {table[BLOCK_SIZE, unseen].mean():.4f}")
-# Con pueblos.txt, a igual contexto, la red gana a contar por poco: 1.7829 (SEEDS15) contra 1.7893.
-# Donde gana por mucho es en lo nunca visto, 2.4048 contra 2.6887: es sólo el 1 % de la validación,
-# 348 caracteres de 35 167, y de ahí sale casi la mitad de la ventaja. (No con todo texto: con los
-# nombres de makemore, names.txt, en lo nunca visto gana contar, 2.1615 contra 2.2820.) Pero contar
-# con 7 caracteres pierde 1.6384: quien cuenta mira más lejos casi gratis. Las dos a medias pierden
-# menos que cualquiera de ellas, 1.6026: no fallan en los mismos sitios, y cada una tapa fallos de
-# la otra. Desde la lección 05 las redes mirarán más lejos, y la de la 06 llevará tablas dentro.
+# Con pueblos.txt, a igual contexto, la red gana a contar por poco: 1.7829 (con otras cinco
+# semillas, de 1.7814 a 1.7859) contra 1.7893. Donde gana por mucho es en lo nunca visto, 2.4048
+# contra 2.6887: es sólo el 1 % de la validación, 348 caracteres de 35 167, y de ahí sale casi la
+# mitad de la ventaja. (No con todo texto: con los nombres de makemore, names.txt, en lo nunca visto
+# gana contar, 2.1615 contra 2.2820.) Pero contar con 7 caracteres pierde 1.6384: quien cuenta mira
+# más lejos casi gratis. Las dos a medias pierden menos que cualquiera de ellas, 1.6026: no fallan
+# en los mismos sitios, y cada una tapa fallos de la otra. Desde la lección 05 las redes mirarán más
+# lejos, y la de la 06 llevará tablas dentro.
 # La prueba son las mismas líneas que en la lección 02. La red pierde en ellas 0.02 más que en la
 # validación. ¿Será por haber elegido con ésta cuándo parar? No hace falta: la tabla de 3
 # caracteres, que de la validación sólo sacó cuatro números (sus share), pierde 0.03 más. Son líneas
@@ -606,8 +607,9 @@ else:
 # - N_EMBD = 2: ¿caben 79 caracteres en un plano? Mal: val 2.0960.
 # - BATCH_SIZE = 32: ¿y con los mismos pasos, cada uno cuatro veces más tosco? Peor: val 1.9378.
 # - LEARNING_RATE = 0.001: ¿y si no se hubiera buscado? Aprende, pero no le da tiempo: val 1.8656.
+# - LEARNING_RATE = 0.03: ¿y con el triple de la tasa hallada? Pierde algo más: val 1.7942.
 # - LEARNING_RATE = 0.1: ¿se rompe, con diez veces la tasa hallada? No: pierde más, val 1.8206.
 # - LEARNING_RATE = 0.1, WARMUP_STEPS = 0: ¿y sin calentar? Tampoco: val 1.8201.
 # - WARMUP_STEPS = 0: ¿se nota no calentar, con la tasa hallada y 4000 pasos? No: val 1.7829.
 # - WEIGHT_DECAY = 0: ¿se nota que los pesos no encojan? De media, no: val 1.7820. En lo nunca
-#   visto, sí: celda 10: en contextos nuevos, la red 2.4836.
+#   visto, sí (una semilla): celda 10: en contextos nuevos, la red 2.4836.

@@ -864,6 +864,8 @@ print(f"resultado {result}")
 # %% Experimentos: predice antes de mirar (con pueblos.txt; tal como viene, val 1.7814)
 # - GAIN = 0.2: ¿lo nota una red con BatchNorm, si nacen sus pesos ocho veces menores? val 1.7818.
 # - GAIN = 10: ¿y seis veces mayores? Poco, y porque aprenden más despacio: val 1.8002.
+# - LAST = 10: ¿y si la última capa nace cien veces mayor, sin BatchNorm que lo arregle? Nace con
+#   una pérdida enorme, y aunque se rehace no llega igual de lejos: val 1.8199.
 # - N_LAYER = 3: ¿qué dan dos capas ocultas más? Algo, con cuatro veces más parámetros: val 1.7626.
 # - BATCH_SIZE = 2: ¿qué queda de una neurona con dos ejemplos? El signo: están a igual distancia de
 #   su media, y salen siempre uno y menos uno. Y se ven muchos menos ejemplos: val 2.7402.

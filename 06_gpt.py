@@ -891,7 +891,7 @@ else:
     print("resultado train=- val=- test=- segundos=- tokens_s=- ckpt=-")
 
 # %% Experimentos: predice antes de mirar (con poesia.txt)
-# Tal como viene, val 1.4988. Los que siguen son más cortos, y se comparan con el primero.
+# Tal como viene, val 1.4993. Los que siguen son más cortos, y se comparan con el primero.
 # - STEPS = 250: ¿hasta dónde se llega en un quinto de los pasos? val 1.6949.
 # - STEPS = 250, N_LAYER = 0, NGRAMS = 0: sin atención ni tablas, ¿a qué se parece? A contar
 #   parejas: val 2.4010.
@@ -906,4 +906,11 @@ else:
 # - STEPS = 250, NGRAM_DROPOUT = 0: ¿para qué apagar las tablas a ratos? Con tan pocos pasos, sobra:
 #   val 1.6621.
 # - STEPS = 250, MUON = 0: ¿y con AdamW para todo? Peor: val 1.7433.
-# Con textos tuyos, prueba N_HEAD, GRAD_CLIP = 0, DROPOUT y muchos STEPS: ¿cuándo empeora val?
+# - STEPS = 250, N_HEAD = 1: ¿hacen falta dos cabezas? Con una se pierde tan poco que puede ser el
+#   azar de la semilla: val 1.7003.
+# - STEPS = 250, GRAD_CLIP = 0: ¿y si no se encoge ningún gradiente? Un poco peor: val 1.7065.
+# - DATA = "pueblos.txt", EVAL_INTERVAL = 135: ¿y con un texto tres veces menor? Sobreajuste: desde
+#   el paso 810 la pérdida de entrenar sigue bajando, y la de validar sube. Se guarda ése:
+#   val 1.6905.
+# - DATA = "pueblos.txt", EVAL_INTERVAL = 135, DROPOUT = 0.2: ¿lo cura apagar? Lo frena: al final
+#   pierde menos que sin él. Pero aprende más despacio, y su mejor paso es peor: val 1.7693.

@@ -631,7 +631,7 @@ def one_step(args):
 
 def sampling(args):
     """Escribir carácter a carácter: a la forma de nanoGPT y con un contexto de 256."""
-    length = 600 if args.quick else 2000
+    length = 300 if args.quick else 2000
     threads = torch.get_num_threads()
     models = {"el mismo modelo": PLAIN, "con todas las piezas": []}
     rows = []

@@ -608,7 +608,7 @@ else:
 # - BATCH_SIZE = 32: ¿y con los mismos pasos, cada uno cuatro veces más tosco? Peor: val 1.9378.
 # - LEARNING_RATE = 0.001: ¿y si no se hubiera buscado? Aprende, pero no le da tiempo: val 1.8656.
 # - LEARNING_RATE = 0.03: ¿y con el triple de la tasa hallada? Pierde algo más: val 1.7942.
-# - LEARNING_RATE = 0.1: ¿se rompe, con diez veces la tasa hallada? No: pierde más, val 1.8206.
+# - LEARNING_RATE = 0.1: ¿se rompe, con diez veces la tasa hallada? No: pierde más, val 1.8247.
 # - LEARNING_RATE = 0.1, WARMUP_STEPS = 0: ¿y sin calentar? Tampoco: val 1.8201.
 # - WARMUP_STEPS = 0: ¿se nota no calentar, con la tasa hallada y 4000 pasos? No: val 1.7829.
 # - WEIGHT_DECAY = 0: ¿se nota que los pesos no encojan? De media, no: val 1.7820. En lo nunca

@@ -763,7 +763,6 @@ try:
         live(f"{step}/{STEPS}   pérdida {loss.item():.3f}   {speed:.0f} caracteres/s   "
              f"faltan {remaining:.0f} s")
         if due and not rank:
-            done = step
             now = {
                 "step": step,
                 "train_loss": evaluate(train),
@@ -790,6 +789,7 @@ try:
                 "training": latest,
             }
             save(best | checkpoint, OUT)
+            done = step
             live("")
             print(f"    paso {step:5d}   train {now['train_loss']:.4f}   val {now['val_loss']:.4f}"
                   f"   mejor {best['step']:5d}  ", *generate(40).split())

@@ -446,6 +446,17 @@ def test_ctrl_c_ends_with_a_sample(tmp_path):
     assert "\nresultado train=" in out
 
 
+def test_ctrl_c_in_the_first_evaluation_says_that_nothing_is_saved(tmp_path):
+    process = start(LESSON, "--data", "poesia.txt", "--eval_interval", 1, cwd=tmp_path)
+    while not process.stdout.readline().startswith("13."):
+        pass
+    time.sleep(1)                                            # un paso, y medir 300 000 caracteres
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate()
+    assert (process.returncode, err) == (0, "")
+    assert "interrumpido; no hay nada guardado" in out
+
+
 def test_resuming_what_ended_writes_it_where_it_says(trained, kept, train, tmp_path):
     done = train(*LONG, "--resume", trained / "ckpt.pt", "--out", "b.pt")
     assert "quedan 0 pasos" in done.stdout

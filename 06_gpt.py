@@ -909,8 +909,8 @@ else:
 # - STEPS = 250, N_HEAD = 1: ¿hacen falta dos cabezas? Con una se pierde tan poco que puede ser el
 #   azar de la semilla: val 1.7003.
 # - STEPS = 250, GRAD_CLIP = 0: ¿y si no se encoge ningún gradiente? Un poco peor: val 1.7065.
-# - DATA = "pueblos.txt", EVAL_INTERVAL = 135: ¿y con un texto tres veces menor? Sobreajuste: desde
-#   el paso 810 la pérdida de entrenar sigue bajando, y la de validar sube. Se guarda ése:
-#   val 1.6905.
+# - DATA = "pueblos.txt", EVAL_INTERVAL = 135: ¿y con un texto tres veces menor? Sobreajuste, porque
+#   desde el paso 810 la pérdida de entrenar sigue bajando y la de validar sube, y se guarda la
+#   de ese paso: val 1.6905.
 # - DATA = "pueblos.txt", EVAL_INTERVAL = 135, DROPOUT = 0.2: ¿lo cura apagar? Lo frena: al final
 #   pierde menos que sin él. Pero aprende más despacio, y su mejor paso es peor: val 1.7693.

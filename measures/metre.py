@@ -295,8 +295,9 @@ def assonance(verse):
 
 
 def last_word(verse):
-    """Última palabra de `verse`, en minúsculas."""
-    return words_of(verse)[-1].lower()
+    """Última palabra de `verse`, en minúsculas; "" si no tiene ninguna."""
+    words = words_of(verse)
+    return words[-1].lower() if words else ""
 
 
 def joined(stanzas):

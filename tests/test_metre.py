@@ -205,6 +205,11 @@ def test_the_report_shows_the_longest_copy(capsys):
     assert "copiado: 3 palabras, «cama de pino»" in capsys.readouterr().out
 
 
+def test_a_verse_without_words_is_a_fault_like_any_other(capsys):
+    metre.review("# Copla: De prueba\n\n" + "\n".join(["la casa", "—", "la mesa", "—"]) + "\n", False)
+    assert "FALLA" in capsys.readouterr().out
+
+
 def test_the_review_of_a_poem_shows_every_verse(capsys):
     metre.review("# Copla: De prueba\n\n" + "\n".join(ROMANCE) + "\n", every=True)
     said = capsys.readouterr().out

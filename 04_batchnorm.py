@@ -270,8 +270,8 @@ for gain in 5 / 3, 5, 25:
 # reponerla, los cuadrados han de ser el doble, y los pesos, √2 veces mayores (He et al., «Delving
 # Deep into Rectifiers», 2015, ecuación 10). La tanh encoge, más cuanto más grande es lo que entra:
 # por eso con cualquier ganancia mayor que 1 la señal acaba quieta en un tamaño (mira la fila de 3).
-# El 5/3 que usa PyTorch no sale de una cuenta exacta como la de √2: es un término medio. Sostiene
-# la señal hacia 0.65, en la octava capa satura sólo un 5 %, y el gradiente apenas crece.
+# El 5/3 que usa PyTorch no sale de una cuenta exacta como la de √2: es un término medio, con que la
+# señal se sostiene y el gradiente crece poco.
 # El gradiente hace el camino de vuelta por los mismos pesos. Para medirlo se pide a autograd el de
 # la entrada, y como la salida no es un número sino una tabla, hay que decirle qué gradiente le
 # llega a ella: es el tercer argumento de autograd.grad. Aquí le llega ruido de tamaño 1.

@@ -614,13 +614,13 @@ def generate(length):
 # AdamW divide cada número del gradiente por su tamaño habitual (lección 03). Muon mira cada matriz
 # entera. Una matriz, al multiplicar, estira unas direcciones mucho y otras poco: [[2, 1], [1, 2]]
 # convierte (1, 1) en (3, 3), tres veces más largo, y (1, -1) en (1, -1), igual. Esos estirones, 3 y
-# 1, son sus valores singulares. (Con todos en 1 la matriz se llama ortogonal: gira, y no estira.)
-# En un gradiente suelen ser muy desiguales: unas pocas direcciones se llevan el paso. Muon los
-# iguala, más o menos, y así aprende en casi todas a la vez. Jordan et al., «Muon: An optimizer for
-# hidden layers in neural networks» (2024), que da cinco vueltas; aquí, tres. ¿Cómo, sin
-# calcularlos? Si Y estira s, Y Y^T Y estira s³ en las mismas direcciones, y con dos productos más,
-# s⁵. Luego sumar las tres, cada una por un número, es aplicar a cada estirón el polinomio p(s) =
-# 3.4445 s - 4.7750 s³ + 2.0315 s⁵. Lo pequeño lo agranda deprisa: p(0.1) = 0.34 y p(0.34) = 0.99.
+# 1, son sus valores singulares. (Con todos en 1, si es cuadrada, se llama ortogonal: gira o voltea,
+# y no estira.) En un gradiente suelen ser muy desiguales: unas pocas direcciones se llevan el paso.
+# Muon los iguala, más o menos, y así aprende en casi todas a la vez. Jordan et al., «Muon: An
+# optimizer for hidden layers in neural networks» (2024), que da cinco vueltas; aquí, tres. ¿Cómo,
+# sin calcularlos? Si Y estira s, Y Y^T Y estira s³ en las mismas direcciones, y con dos productos
+# más, s⁵. Luego sumar las tres, cada una por un número, es aplicar a cada estirón el polinomio p(s)
+# = 3.4445 s - 4.7750 s³ + 2.0315 s⁵. Lo pequeño lo agranda deprisa: p(0.1) = 0.34 y p(0.34) = 0.99.
 # Lo que ya es grande no se queda en 1: p(0.99) = 0.71. Tras tres vueltas, lo que empezó entre 0.02
 # y 1 está entre 0.68 y 1.20; lo más pequeño ha crecido hasta cuarenta veces. En el código, `a` es Y
 # Y^T, y `b @ y`, los dos últimos sumandos. Abajo, 3 y 1 pasan a 0.68 y 1.04.
@@ -890,8 +890,8 @@ if done:
 else:
     print("resultado train=- val=- test=- segundos=- tokens_s=- ckpt=-")
 
-# %% Experimentos: predice antes de mirar (con poesia.txt)
-# Tal como viene, val 1.4993. Los que siguen son más cortos, y se comparan con el primero.
+# %% Experimentos: predice antes de mirar (con poesia.txt; tal como viene, val 1.4993)
+# Los de 250 pasos se comparan con el primero de ellos. Son de una semilla.
 # - STEPS = 250: ¿hasta dónde se llega en un quinto de los pasos? val 1.6949.
 # - STEPS = 250, N_LAYER = 0, NGRAMS = 0: sin atención ni tablas, ¿a qué se parece? A contar
 #   parejas: val 2.4010.
@@ -910,7 +910,7 @@ else:
 #   azar de la semilla: val 1.7003.
 # - STEPS = 250, GRAD_CLIP = 0: ¿y si no se encoge ningún gradiente? Un poco peor: val 1.7065.
 # - DATA = "pueblos.txt", EVAL_INTERVAL = 135: ¿y con un texto tres veces menor? Sobreajuste, porque
-#   desde el paso 810 la pérdida de entrenar sigue bajando y la de validar sube, y se guarda la
-#   de ese paso: val 1.6905.
+#   desde el paso 810 la pérdida de entrenar sigue bajando y la de validar sube, y se guarda la de
+#   ese paso: val 1.6905.
 # - DATA = "pueblos.txt", EVAL_INTERVAL = 135, DROPOUT = 0.2: ¿lo cura apagar? Lo frena: al final
 #   pierde menos que sin él. Pero aprende más despacio, y su mejor paso es peor: val 1.7693.

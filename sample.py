@@ -144,9 +144,11 @@ folded = F.linear(x, *fold(toy, 2))                          # (K, 3)
 apart = batch_norm(toy, "3", linear(toy, "2", x))            # (K, 3)
 assert torch.allclose(folded, apart, atol=1e-3)
 
+# Los nombres de los pesos llevan el número de su capa: 0, los vectores; 1, ponerlos en fila; por
+# cada capa oculta, una lineal, su BatchNorm y una tanh; y la última, head, da las notas.
 def batchnorm(w, c, ids, memory):
     """Notas del carácter que sigue a `ids` (K, n): (K, V). En `memory`, las capas plegadas."""
-    head = 2 + 3 * c["n_layer"]                              # 2 y, por capa, lineal, norma y tanh
+    head = 2 + 3 * c["n_layer"]                              # dos, y tres por capa oculta
     if not memory:
         memory["folded"] = [fold(w, i) for i in range(2, head, 3)]
     x = context(w["0.weight"], c, ids)                                            # (K, T * C)
@@ -224,6 +226,8 @@ def rotate(x, cos, sin):
     """Gira `x` (..., m, d) como en 06_gpt.py; `cos` y `sin` (m, d) son los de sus posiciones."""
     return x * cos + x.roll(x.size(-1) // 2, -1) * sin
 
+# En 06_gpt.py, con QK_NORM, preguntas y claves miden √d, y su producto se divide por √d. Aquí miden
+# 1, y se multiplica por √d: la nota es la misma, √d · cos del ángulo.
 def attention(w, c, block, x, turn, memory):
     """Atención de `x` (K, m, C) a sí misma y a lo guardado: (K, m, C). Vaswani, ecuación 1."""
     K, m = x.shape[:2]
@@ -232,7 +236,7 @@ def attention(w, c, block, x, turn, memory):
     qkv = qkv.view(K, m, 3, c["n_head"], -1).permute(2, 0, 3, 1, 4)               # (3, K, H, m, d)
     qk, v = qkv[:2], qkv[2]
     scale = None                                             # None: 1 / √d
-    if c["qk_norm"]:                                         # aquí miden 1, no √d: por eso, por √d
+    if c["qk_norm"]:                                         # de largo 1, y después por √d
         qk = F.normalize(qk, dim=-1)
         scale = math.sqrt(qk.size(-1))
     if c["rotary"]:

@@ -454,6 +454,7 @@ def class5(args):
         return h.squeeze(1) @ last + bias
 
     data = class_data(args.data / "names.txt", 8)
+    # la receta con names.txt, como en los experimentos de 05_wavenet.py
     ours = ["--batch_size", 128, "--steps", 2000, "--weight_decay", 0.3, "--dropout", 0.15]
     return class_rows(args, 5, 1.993, logits, parameters, data, "05_wavenet.py", *ours,
                       drop=150_000)

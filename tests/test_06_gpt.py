@@ -447,10 +447,11 @@ def test_ctrl_c_ends_with_a_sample(tmp_path):
 
 
 def test_ctrl_c_in_the_first_evaluation_says_that_nothing_is_saved(tmp_path):
-    process = start(LESSON, "--data", "poesia.txt", "--eval_interval", 1, cwd=tmp_path)
+    flags = ["--data", "poesia.txt", "--eval_interval", 1, "--device", "cpu"]
+    process = start(LESSON, *flags, cwd=tmp_path)
     while not process.stdout.readline().startswith("13."):
         pass
-    time.sleep(1)                                            # un paso, y medir 300 000 caracteres
+    time.sleep(1)                                            # mide un millón de caracteres
     process.send_signal(signal.SIGINT)
     out, err = process.communicate()
     assert (process.returncode, err) == (0, "")

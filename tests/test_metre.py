@@ -206,7 +206,7 @@ def test_the_report_shows_the_longest_copy(capsys):
 
 
 def test_a_verse_without_words_is_a_fault_like_any_other(capsys):
-    metre.review("# Copla: De prueba\n\n" + "\n".join(["la casa", "—", "la mesa", "—"]) + "\n", False)
+    metre.review("# Copla: De prueba\n\nla casa\n—\nla mesa\n—\n", every=False)
     assert "FALLA" in capsys.readouterr().out
 
 

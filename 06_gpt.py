@@ -35,8 +35,8 @@ DTYPE = ""            # bfloat16 o float32 al entrenar (vacío: bfloat16 en cuda
 COMPILE = False       # fundir operaciones con torch.compile: arranca despacio y luego corre más
 STEPS = 1350          # pasos de entrenamiento (0: sólo las piezas y sus pruebas)
 EVAL_INTERVAL = 270   # pasos entre evaluaciones; en cada una se guarda
-BATCH_SIZE = 12       # ventanas de texto por paso
-BLOCK_SIZE = 128      # caracteres de una ventana: lo más lejos que el modelo mira
+BATCH_SIZE = 6        # ventanas de texto por paso
+BLOCK_SIZE = 256      # caracteres de una ventana: lo más lejos que el modelo mira
 N_EMBD = 96           # canales: números con que se describe cada posición
 N_HEAD = 2            # cabezas de atención por bloque; N_EMBD debe ser múltiplo suyo
 N_LAYER = 3           # bloques apilados (0: sin atención)
@@ -47,7 +47,7 @@ FEED_FORWARD = True   # red de dos capas tras la atención
 ROTARY = True         # posiciones que giran preguntas y claves, en vez de sumarse a la entrada
 QK_NORM = True        # dejar del mismo tamaño todas las preguntas y todas las claves
 NGRAMS = 5            # tablas para los últimos 2, 3... NGRAMS caracteres; 6, lo más (0: ninguna)
-ROWS = 8191           # filas de cada tabla; mejor un número primo
+ROWS = 32749          # filas de cada tabla; mejor un número primo
 NGRAM_DROPOUT = 0.25  # fracción de posiciones que al entrenar se quedan sin sus tablas
 LEARNING_RATE = 5e-3  # tasa de aprendizaje en su máximo
 MUON = 0.015          # tasa de Muon en las matrices de los bloques (0: AdamW también en ellas)
@@ -168,17 +168,14 @@ assert (100 * gathered).round().tolist() == [241, 259]
 # tapar. Con máscara es un descodificador (decoder), que sirve para escribir: éste. Sin ella, un
 # codificador (encoder), que sirve para leer; el artículo, que traducía, lee con uno y escribe con
 # otro.
-def attention(q, k, v, causal=True):
-    """softmax(q k^T / √d) v, con máscara si `causal`: q (..., T, d), k y v (..., S, d)."""
-    scores = q @ k.mT / math.sqrt(q.size(-1))                # (..., T, S); mT traspone las matrices
-    if causal:
-        future = torch.ones_like(scores).triu(1) == 1                           # (..., T, S)
-        scores = scores.masked_fill(future, -math.inf)
+def attention(q, k, v):
+    """softmax(q k^T / √d) v, con máscara: q y k (..., T, d), v (..., T, lo que sea)."""
+    scores = q @ k.mT / math.sqrt(q.size(-1))                # (..., T, T); mT traspone las matrices
+    future = torch.ones_like(scores).triu(1) == 1            # (..., T, T)
+    scores = scores.masked_fill(future, -math.inf)
     return F.softmax(scores, dim=-1) @ v
 
 assert same(attention(query.expand(4, 2), keys, values)[-1], gathered)          # la fila de la «a»
-other = torch.randn(B, 3, C)                                 # un texto de tres puestos al que mirar
-assert attention(toy, other, other, causal=False).shape == (B, T, C)
 changed = toy.clone()
 changed[0, 5] += 1                                           # otra letra en el texto 0, puesto 5
 original, after = attention(toy, toy, toy), attention(changed, changed, changed)    # (B, T, C)
@@ -271,11 +268,6 @@ assert same(normal, F.layer_norm(toy, (C,), gain, bias))
 # dependa de una sola compañera. Las que quedan se agrandan para que la media no cambie: si se apaga
 # 1/5, cada una se multiplica por 5/4. Al usar la red no se apaga ninguna. (El artículo hace lo
 # mismo al revés: no agranda al entrenar, y achica al usar.) Srivastava et al., «Dropout» (2014).
-dropout = nn.Dropout(0.2)
-ones = torch.ones(100_000)
-kept = dropout(ones)
-assert set(kept.tolist()) == {0.0, 1.25}
-print(f"   dropout apaga {(kept == 0).float().mean():.3f}")
 
 # %% 7. Lo que vino después: posiciones que giran
 # Desde 2017 se han propuesto muchas mejoras. Casi todas las que este GPT lleva son constantes:
@@ -290,16 +282,17 @@ print(f"   dropout apaga {(kept == 0).float().mean():.3f}")
 # canal se aprende.
 @functools.lru_cache                                         # siempre los mismos: una sola vez
 def clock(T, d, device):
-    """Coseno y seno del giro de cada pareja de canales en cada puesto: (T, d / 2) cada uno."""
+    """Lo que multiplica a cada canal, y al que gira con él, en cada puesto: dos de (T, d)."""
     speed = 10_000 ** (-torch.arange(0, d, 2, device=device) / d)               # (d / 2,)
     angle = torch.arange(T, device=device)[:, None] * speed                     # (T, d / 2)
-    return angle.cos(), angle.sin()
+    return angle.repeat(1, 2).cos(), torch.cat([-angle, angle], dim=1).sin()
 
+# Girar (a, b) un ángulo es a · cos - b · sen y b · cos + a · sen. Es decir, (a, b) · cos más (b, a)
+# · (-sen, sen). Con todas las parejas a la vez, (b, a) es `x` con sus dos mitades cambiadas (roll).
 def rotate(x):
     """Gira los canales i e i + d/2 de `x` (..., T, d) un ángulo t / 10000^(2i/d)."""
-    cos, sin = clock(*x.shape[-2:], x.device)                                   # (T, d / 2)
-    a, b = x.chunk(2, dim=-1)                                                   # (..., T, d / 2)
-    return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
+    cos, sin = clock(*x.shape[-2:], x.device)                                   # (T, d)
+    return x * cos + x.roll(x.size(-1) // 2, -1) * sin
 
 # Con dos canales hay una sola aguja, que anda 1 radián por puesto. Tres veces el vector (1, 0):
 # saldrán cos 0 = 1, cos 1 = 0.54 y cos 2 = -0.42.
@@ -315,13 +308,12 @@ print("\n7. notas de tres vectores iguales, girados según su puesto:\n", notes)
 class ModernAttention(MultiHeadAttention):
     """La misma, con las preguntas y las claves normalizadas y giradas, si se pide."""
     def split(self, x):
-        parts = super().split(x)                                                # (3, B, H, T, d)
-        qk = parts[:2]
+        qk, v = super().split(x).split([2, 1])                 # (2, B, H, T, d), (1, B, H, T, d)
         if QK_NORM:
             qk = F.rms_norm(qk, qk.shape[-1:])
         if ROTARY:
             qk = rotate(qk)
-        return *qk, parts[2]
+        return *qk, *v
 
 # %% 8. Lo que vino después: la tabla de contar, dentro de la red
 # La lección 02 dejó una promesa (celda 8): contar qué sigue a los últimos caracteres es barato y
@@ -331,20 +323,20 @@ class ModernAttention(MultiHeadAttention):
 # aprenden. ¿Qué fila le toca a «oma»? Cada carácter tiene un número, su id, y tres cifras le
 # bastan: o 1, m 2, a 3 forman 001 002 003, el número 1 002 003. Hay demasiados tríos para darles
 # una fila a cada uno: la suya es el resto de dividir ese número entre ROWS, y varios comparten fila
-# (hashing). Los de dos caracteres casi no se estorban; de los de cinco hay muchos por fila. La red
-# ve además las letras, y puede distinguirlos. ROWS es primo para que el resto dependa de todas las
-# cifras: entre 10 000 sólo contarían las cuatro últimas. Pagnoni et al., «Byte Latent Transformer»
-# (2024); Cheng et al., «Conditional Memory via Scalable Lookup» (Engram, 2026).
-def ngram_rows(ids, ngrams, rows, base):
+# (hashing). Los de dos caracteres casi no se estorban; de cinco hay, en poesia.txt, unos cinco por
+# fila. La red ve además las letras, y puede distinguirlos. ROWS es primo para que el resto dependa
+# de todas las cifras: entre 10 000 sólo contarían las cuatro últimas. Pagnoni et al., «Byte Latent
+# Transformer» (2024); Cheng et al., «Conditional Memory via Scalable Lookup» (Engram, 2026).
+def ngram_rows(ids, ngrams, rows):
     """Fila que toca en cada tabla a cada puesto de `ids` (B, T): (tablas, B, T)."""
     number, picked = ids, []
     for back in range(1, ngrams):
         earlier = F.pad(ids, (back, 0))[:, :-back]           # el de `back` puestos antes, o el id 0
-        number = number + earlier * base**back               # tres cifras más, por la izquierda
+        number = number + earlier * 1000**back               # tres cifras más, por la izquierda
         picked.append((back - 1) * rows + number % rows)      # las tablas van una debajo de otra
     return torch.stack(picked)
 
-pair, triple = ngram_rows(roma[None], 3, 97, 1000)           # (1, T) cada una
+pair, triple = ngram_rows(roma[None], 3, 97)           # (1, T) cada una
 assert pair[0, 3] == 2003 % 97                               # «ma» es 2 003: fila 63
 assert triple[0, 3] == 97 + 1_002_003 % 97                   # «oma» es 1 002 003: la 97 + 90
 print("\n8. filas de «roma» en dos tablas de 97:", pair.tolist(), triple.tolist())
@@ -396,7 +388,6 @@ shape = {
     "qk_norm": QK_NORM,
     "ngrams": NGRAMS,
     "rows": ROWS,
-    "base": 1000,                                            # tres cifras por carácter (celda 8)
 }
 config, chars = shape, ""
 if RESUME and BASE:
@@ -412,7 +403,7 @@ if RESUME or BASE:
         sys.exit(f"error: «{RESUME or BASE}» no existe, o no es un GPT de esta versión del curso")
     print(f"\n   la forma es la de «{RESUME or BASE}»: {config}")
 (BLOCK_SIZE, N_EMBD, N_HEAD, N_LAYER, RESIDUAL, LAYER_NORM, FEED_FORWARD,
- ROTARY, QK_NORM, NGRAMS, ROWS, base) = config.values()
+ ROTARY, QK_NORM, NGRAMS, ROWS) = config.values()
 
 # %% 9. Del texto a los números, y de los números a ventanas
 # El vocabulario son los caracteres del texto, ordenados, y el id de uno es su puesto. (Si se parte
@@ -529,13 +520,14 @@ class GPT(nn.Module):
                 nn.init.normal_(w, std=0.5 * w.size(1)**-0.5)
         if NGRAMS > 1:
             tables = torch.zeros((NGRAMS - 1) * ROWS, N_EMBD)
-            self.ngrams = nn.Embedding.from_pretrained(tables, freeze=False)
+            thin = DEVICE == "cpu" and not COMPILE           # gradiente sólo de las filas usadas
+            self.ngrams = nn.Embedding.from_pretrained(tables, freeze=False, sparse=thin)
 
     def embed(self, ids):
         """Lo que entra en el primer bloque: (B, T) -> (B, T, C)."""
         x = self.token(ids)                                            # (B, T, C)
         if NGRAMS > 1:
-            told = self.ngrams(ngram_rows(ids, NGRAMS, ROWS, base)).sum(0)      # (B, T, C)
+            told = self.ngrams(ngram_rows(ids, NGRAMS, ROWS)).sum(0)      # (B, T, C)
             # Al entrenar, en algunos puestos las tablas callan: que nadie se fíe de más
             told = F.dropout1d(told, NGRAM_DROPOUT, self.training)     # (B, T, C)
             x = x + told
@@ -592,7 +584,7 @@ def evaluate(ids):
     return total / (len(windows) * span + left)
 
 # Recién nacido, el modelo debe dudar entre los V caracteres casi por igual: perder poco más de ln
-# V. Nueve de cada diez parámetros están en las tablas, y cada puesto sólo usa una fila de cada una.
+# V. Casi todos los parámetros están en las tablas, y cada puesto sólo usa una fila de cada una.
 newborn = evaluate(val)
 assert not LAYER_NORM or newborn < math.log(V) + 1
 print(f"\n11. {sum(w.numel() for w in model.parameters())} parámetros; pérdida sin entrenar "
@@ -610,7 +602,7 @@ def generate(length):
         row = torch.cat([row, torch.multinomial(p, 1, generator=rng)], dim=1)
     return "".join(chars[i] for i in row[0])
 
-# %% 12. Dos maneras de dar el paso
+# %% 12. Tres maneras de dar el paso
 # AdamW divide cada número del gradiente por su tamaño habitual (lección 03). Muon mira cada matriz
 # entera. Una matriz, al multiplicar, estira unas direcciones mucho y otras poco: [[2, 1], [1, 2]]
 # convierte (1, 1) en (3, 3), tres veces más largo, y (1, -1) en (1, -1), igual. Esos estirones, 3 y
@@ -632,42 +624,60 @@ def orthogonal(matrix):
     for _ in range(3):
         a = y @ y.T
         b = -4.7750 * a + 2.0315 * a @ a
-        y = 3.4445 * y + b @ y
+        y = torch.addmm(y, b, y, beta=3.4445)                # 3.4445 y + b y, de una vez
     return y
 
 stretch = torch.tensor([[2.0, 1], [1, 2]])
-print(f"\n12. {stretch.tolist()} estira", torch.linalg.svdvals(stretch))
-print("    igualada,", torch.linalg.svdvals(orthogonal(stretch)))
+evened = torch.linalg.svdvals(orthogonal(stretch))
+print("\n12. [[2, 1], [1, 2]] estira", torch.linalg.svdvals(stretch), "e igualada,", evened)
+assert (100 * evened).round().tolist() == [104, 68]
 
+# Igualar cuesta unas cuantas multiplicaciones de matrices. Pero lo que se iguala es una media móvil
+# de los gradientes, que apenas cambia de un paso al siguiente. Por eso las matrices van por turnos:
+# cada una anda un paso de cada seis, y entonces anda por seis. Se aprende lo mismo, salvo lo que
+# cambia de una semilla a otra (measures/README.md), y Muon sale seis veces más barato.
 @torch.no_grad()
-def muon_step(w, mean, rate):
-    """Un paso de la matriz `w`; `mean` es la media móvil de sus gradientes. Cambia las dos."""
+def muon_step(w, mean, rate, moves):
+    """Lleva el gradiente de la matriz `w` a su media móvil, `mean`; si `moves`, le da un paso."""
     mean.lerp_(w.grad, 0.05)                                 # 95 % de lo de antes, 5 % de lo nuevo
-    ahead = w.grad.lerp(mean, 0.95)                          # mirar un paso adelante (Nesterov)
-    tall = max(1, len(w) / w.size(1))**0.5                   # Jordan: a las altas, más paso
-    w.mul_(1 - rate * WEIGHT_DECAY)                          # decaimiento (lección 03)
-    w.sub_(rate * tall * orthogonal(ahead))
+    w.grad = None                                            # usado: AdamW no lo verá
+    if moves:
+        tall = max(1, len(w) / w.size(1))**0.5               # Jordan: a las altas, más paso
+        w *= 1 - rate * WEIGHT_DECAY                         # decaimiento (lección 03)
+        w -= rate * tall * orthogonal(mean)
 
-ours, mean = torch.zeros(2, 96, 64)
-theirs = nn.Parameter(ours.clone())
-ours.grad = theirs.grad = torch.randn(96, 64)
-muon_step(ours, mean, 0.1)
-torch.optim.Muon([theirs], lr=0.1, weight_decay=WEIGHT_DECAY, ns_steps=3).step()
-assert torch.dist(ours, theirs) < 0.03 * theirs.norm()       # la de PyTorch va en 16 bits
-print("    un paso de Muon nuestro y otro de PyTorch llevan casi al mismo sitio")
+# Las tablas de la celda 8 piden otra cosa. De cada cien parámetros, noventa y siete son suyos, y en
+# un paso casi ninguna de sus filas se usa: con poesia.txt, unas 3900 de 130 996. El gradiente de
+# las demás es cero, y AdamW las recorrería para nada. Aquí sólo andan las usadas. Cada una anda lo
+# que diga su gradiente, dividido por lo que suele medir: la raíz de una media móvil de sus
+# cuadrados, un número por fila, que se encoge un 1 % en cada paso. (Si cada fila fuera de un solo
+# número, sería RMSprop: Tieleman y Hinton, 2012.) Si una fila hace mucho que no salía, su media era
+# casi cero y pasa a ser 0.01 g², cuya raíz es g / 10: anda diez veces la tasa. La que sale siempre
+# tiene una media parecida a g², y anda la tasa. Así lo raro aprende mucho de lo poco que ve. (La
+# tasa es la mitad de la de AdamW; measures/README.md compara otras.)
+@torch.no_grad()
+def row_step(w, usual, rate):
+    """Un paso de las filas usadas de `w` (R, C); `usual` (R, 1): la media de sus cuadrados."""
+    g = w.grad                                               # (R, C)
+    used = slice(None)                                       # todas; pero en una CPU, g trae sólo
+    if g.is_sparse:                                          # las usadas (`thin`, celda 10)
+        g = g.coalesce()
+        used = g.indices()[0]                                # (M,)
+        g = g.values()                                       # (M, C)
+    usual *= 0.99
+    usual[used] += 0.01 * g.square().mean(1, keepdim=True)
+    w[used] -= rate * g / (usual[used].sqrt() + 1e-8)
+    w.grad = None
 
-# Muon lleva las matrices de los bloques. Lo demás (los vectores de las letras, las tablas, la capa
-# de salida, las ganancias y los sesgos) es de AdamW. A todos les toca el decaimiento, también a las
-# ganancias y los sesgos, que en 04 y 05 se libraban: aquí se notó poco (measures/README.md).
-with_muon, with_adam = [], []
-for name, w in model.named_parameters():
-    if MUON and name.startswith("blocks") and w.dim() == 2:
-        with_muon.append(w)
-    else:
-        with_adam.append(w)
-means = [torch.zeros_like(w) for w in with_muon]
+# Lo demás (los vectores de las letras, la capa de salida, las ganancias y los sesgos) es de AdamW.
+# El decaimiento les toca a todos menos a las tablas; también a las ganancias y los sesgos, que en
+# 04 y 05 se libraban: aquí se notó poco (measures/README.md).
+with_rows = [model.ngrams.weight] if NGRAMS > 1 else []
+with_muon = [w for w in model.blocks.parameters() if MUON and w.dim() == 2]
 optimizer = torch.optim.AdamW(
-    with_adam, betas=(0.9, 0.99), weight_decay=WEIGHT_DECAY, fused=True)
+    model.parameters(), betas=(0.9, 0.99), weight_decay=WEIGHT_DECAY, fused=True)
+memory = {w: torch.zeros_like(w) for w in with_muon}         # sus medias móviles
+memory |= {w: torch.zeros_like(w[:, :1]) for w in with_rows}
 
 # %% Una línea que se reescribe
 def live(line):
@@ -706,14 +716,15 @@ try:
         print(f"\n    lo que «{BASE}» ya sabe de este texto: val {newborn:.4f}")
     if RESUME:
         latest = origin["training"]
-        if latest["text"] != fingerprint or len(latest["means"]) != len(means):
+        if latest["text"] != fingerprint or len(latest["memory"]) != len(memory):
             sys.exit(f"error: «{RESUME}» aprendió de otro texto, o sin Muon si ahora lo hay (o al "
                      "revés): dale lo suyo, o parte de él con --base")
         before = latest["recipe"]
         changes = [f"{name} era {before[name]}" for name in recipe if before[name] != recipe[name]]
         model.load_state_dict(latest["weights"])
         optimizer.load_state_dict(optimizer.state_dict() | {"state": latest["optimizer"]})
-        means = [mean.to(DEVICE) for mean in latest["means"]]
+        for mine, was in zip(memory.values(), latest["memory"]):
+            mine.copy_(was)
         best, done, seconds = origin, latest["step"], latest["seconds"]
         print(f"\n    «{RESUME}» llegó al paso {done};", ", ".join(changes) or "todo sigue igual")
 except Exception:                                            # un fichero roto falla de mil maneras
@@ -727,10 +738,10 @@ if RESUME and not rank:
 # Vale el mejor en validación. Si ésta empeora mientras la de entrenar baja, el modelo se ajusta de
 # más (sobreajuste, overfitting): prueba --dropout 0.2, menos STEPS o, mejor, más texto. De eso a
 # recitar pasajes enteros hay un trecho: la celda 14 mira cuánto copia.
-# Una novedad: antes de dar el paso, si el gradiente entero, puesto en fila como un solo vector, es
-# más largo que GRAD_CLIP, se encoge hasta medir eso (clipping), sin cambiar hacia dónde apunta. Así
-# un lote raro pesa menos en las medias con que AdamW y Muon dan los pasos siguientes: Pascanu et
-# al., «On the difficulty of training recurrent neural networks» (2013).
+# Una novedad: antes de dar el paso, si el gradiente de lo que no son tablas, puesto en fila como un
+# solo vector, es más largo que GRAD_CLIP, se encoge hasta medir eso (clipping), sin cambiar hacia
+# dónde apunta. Así un lote raro pesa menos en las medias con que AdamW y Muon dan los pasos
+# siguientes: Pascanu et al., «On the difficulty of training recurrent neural networks» (2013).
 # Y el azar se siembra en cada paso con su número: sin eso, seguir no sería exacto.
 signal.signal(signal.SIGINT, signal.default_int_handler)     # Ctrl-C: para, y escribe tu muestra
 chunk = BATCH_SIZE * world * BLOCK_SIZE                          # caracteres de un paso
@@ -748,10 +759,12 @@ try:
         loss = nll(parallel.train(), batch(turn))
         model.zero_grad()
         loss.backward()
+        for w in with_rows:
+            row_step(w, memory[w], LEARNING_RATE * height / 2)
         nn.utils.clip_grad_norm_(model.parameters(), GRAD_CLIP or math.inf)
+        for number, w in enumerate(with_muon):
+            muon_step(w, memory[w], 6 * MUON * height, (step + number) % 6 == 0)
         optimizer.step()
-        for w, mean in zip(with_muon, means):
-            muon_step(w, mean, MUON * height)
         due = step % EVAL_INTERVAL == 0 or step == STEPS
         if step % 10 and not due:                            # mirar a cada paso frena a una GPU
             continue
@@ -777,7 +790,7 @@ try:
                 "recipe": recipe,
                 "text": fingerprint,
                 "weights": now["weights"],
-                "means": means,
+                "memory": list(memory.values()),
                 "optimizer": optimizer.state_dict()["state"],
             }
             checkpoint = {

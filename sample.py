@@ -218,9 +218,9 @@ def clock(T, d):
     """Lo que multiplica a cada canal, y al que gira con él, en T posiciones: dos de (T, d)."""
     speed = 10_000 ** (-torch.arange(0, d, 2) / d)                                # (d / 2,)
     angle = torch.arange(T)[:, None] * speed                                      # (T, d / 2)
-    cos = angle.cos()
-    sin = angle.sin()
-    return cos.repeat(1, 2), torch.cat([-sin, sin], dim=1)
+    cos = angle.repeat(1, 2).cos()
+    sin = torch.cat([-angle, angle], dim=1).sin()
+    return cos, sin
 
 def rotate(x, cos, sin):
     """Gira `x` (..., m, d) como en 06_gpt.py; `cos` y `sin` (m, d) son los de sus posiciones."""
@@ -255,14 +255,14 @@ def feed_forward(w, c, block, x):
     x = F.relu(linear(w, block + "feed_forward.0", x))                            # (K, m, 4 * C)
     return linear(w, block + "feed_forward.2", x)
 
-# El número de «oma» en base b (1000 en 06_gpt.py) es 3 + 2 · b + 1 · b². Con los caracteres del
-# último al primero, multiplicados por 1, b, b²..., las sumas parciales son los números de «a»,
-# «ma», «oma»..., y el resto de dividirlos da la fila de cada uno en su tabla.
+# El número de «oma» es 3 + 2 · 1000 + 1 · 1000². Con los caracteres del último al primero,
+# multiplicados por 1, 1000, 1000²..., las sumas parciales son los números de «a», «ma», «oma»..., y
+# el resto de dividirlos da la fila de cada uno en su tabla.
 def ngrams(w, c, recent):
     """Lo que dicen las tablas de los m últimos puestos de `recent` (K, m + most - 1): (K, m, C)."""
     most, rows = c["ngrams"], c["rows"]
     back = recent.unfold(1, most, 1).flip(2)                                         # (K, m, most)
-    weighted = back * c["base"] ** torch.arange(most)                                # (K, m, most)
+    weighted = back * 1000 ** torch.arange(most)                                # (K, m, most)
     numbers = weighted.cumsum(2)[..., 1:]                                         # (K, m, most - 1)
     found = numbers % rows + rows * torch.arange(most - 1)                        # (K, m, most - 1)
     return F.embedding(found, w["ngrams.weight"]).sum(2)

@@ -594,16 +594,19 @@ def nanogpt(args):
 def our_stepper(*flags):
     """Una función que da un paso de 06_gpt.py a la forma de nanoGPT, con esas opciones."""
     our = names_of("06_gpt.py", *SHAPE, *flags, "--steps", 0)
-    model, matrices = our["model"], list(zip(our["with_muon"], our["means"]))
+    model, memory = our["model"], our["memory"]
 
     def step(turn):
         loss = our["nll"](model.train(), our["batch"](turn))
         model.zero_grad()
         loss.backward()
+        for w in our["with_rows"]:
+            our["row_step"](w, memory[w], our["LEARNING_RATE"])
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for number, w in enumerate(our["with_muon"]):
+            moves = (turn + number) % 6 == 0
+            our["muon_step"](w, memory[w], 6 * our["MUON"], moves)
         our["optimizer"].step()
-        for w, mean in matrices:
-            our["muon_step"](w, mean, our["MUON"])
     return step
 
 

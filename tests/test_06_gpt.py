@@ -165,7 +165,7 @@ def test_qk_norm_gives_queries_their_size(build):
 @settings(max_examples=50, deadline=None)
 @given(ids=st.lists(st.integers(0, 99), min_size=1, max_size=12), rows=st.integers(1, 60))
 def test_ngram_rows_are_those_of_a_plain_loop(g, ids, rows):
-    found = g.ngram_rows(torch.tensor([ids]), 6, rows, 1000)
+    found = g.ngram_rows(torch.tensor([ids]), 6, rows)
     for t in range(len(ids)):
         for table in range(5):                               # de dos caracteres a seis
             number = 0
@@ -213,19 +213,56 @@ def test_muon_steps_as_torchs_own(g, shape):
     ours = nn.Parameter(torch.ones(shape))
     theirs = nn.Parameter(torch.ones(shape))
     mean = torch.zeros(shape)
-    optimizer = torch.optim.Muon([theirs], lr=0.1, weight_decay=0.2, ns_steps=3)
+    optimizer = torch.optim.Muon([theirs], lr=0.1, weight_decay=0.2, ns_steps=3, nesterov=False)
     for _ in range(4):
         ours.grad = theirs.grad = torch.randn(shape)
-        g.muon_step(ours, mean, 0.1)
+        g.muon_step(ours, mean, 0.1, True)
         optimizer.step()
     moved = torch.dist(theirs, torch.ones(shape))
     assert torch.dist(ours, theirs) < 0.03 * moved           # la suya va en bfloat16
 
 
-def test_each_weight_has_one_optimizer(g):
-    found = [*g.with_adam, *g.with_muon]
-    every = list(g.model.parameters())
-    assert sorted(map(id, found)) == sorted(map(id, every))
+def test_a_matrix_out_of_turn_only_gathers(g):
+    w = nn.Parameter(torch.ones(4, 4))
+    mean = torch.zeros(4, 4)
+    w.grad = torch.full((4, 4), 2.0)
+    g.muon_step(w, mean, 0.1, False)
+    assert torch.equal(w, torch.ones(4, 4))
+    assert close(mean, torch.full((4, 4), 0.1))
+
+
+def test_rows_of_one_number_step_as_torchs_rmsprop(g):
+    ours = nn.Parameter(torch.ones(5, 1))
+    theirs = nn.Parameter(torch.ones(5, 1))
+    usual = torch.zeros(5, 1)
+    optimizer = torch.optim.RMSprop([theirs], lr=0.1, alpha=0.99)
+    for _ in range(4):
+        ours.grad = theirs.grad = torch.randn(5, 1)
+        g.row_step(ours, usual, 0.1)
+        optimizer.step()
+    assert close(ours, theirs)
+
+
+def test_used_rows_step_as_if_all_were_looked_at(g):
+    """Dos pasos con el gradiente de las filas 1 y 3, y los mismos con el de todas."""
+    thin = nn.Embedding(6, 4, sparse=True)
+    whole = nn.Embedding(6, 4)
+    whole.load_state_dict(thin.state_dict())
+    before = thin.weight.detach().clone()
+    for table, usual in (thin, torch.zeros(6, 1)), (whole, torch.zeros(6, 1)):
+        for _ in range(2):
+            table(torch.tensor([1, 3, 1])).square().sum().backward()
+            g.row_step(table.weight, usual, 0.1)
+    assert close(thin.weight, whole.weight)
+    moved = (thin.weight - before).norm(dim=1) > 0
+    assert moved.tolist() == [False, True, False, True, False, False]
+
+
+def test_each_weight_has_one_optimizer(g, kept):
+    """AdamW no recuerda nada de los que llevan su media en `memory`."""
+    adam = kept["training"]["optimizer"].keys()
+    for i, w in enumerate(g.model.parameters()):
+        assert (i in adam) != (w in g.memory)
 
 
 def test_muon_takes_the_matrices_of_the_blocks(g):
@@ -235,11 +272,10 @@ def test_muon_takes_the_matrices_of_the_blocks(g):
     assert names == {f"blocks.{i}.{part}.weight" for i in (0, 1) for part in parts}
 
 
-def test_without_muon_all_is_of_adamw(build):
-    g = build("--muon", 0)
-    every = list(g.model.parameters())
-    assert g.with_muon == []
-    assert len(g.with_adam) == len(every)
+def test_without_muon_its_matrices_are_of_adamw(train, tmp_path):
+    train("--muon", 0, "--ngrams", 0, "--steps", 1)
+    kept = torch.load(tmp_path / "ckpt.pt")
+    assert len(kept["training"]["optimizer"]) == len(kept["weights"])
 
 
 # El texto y las ventanas
@@ -626,17 +662,20 @@ def test_the_second_rank_does_not(joint):
 def test_two_ranks_take_the_step_of_the_joint_batch(joint, build):
     """Un proceso, con las ventanas de los dos."""
     g = build("--ngram_dropout", 0)
-    model = g.model.train()
+    model, memory = g.model.train(), g.memory
     for step in range(1, 7):
         mine, other = g.batch(2 * step - 2), g.batch(2 * step - 1)
         model.zero_grad()
         g.nll(model, torch.cat([mine, other])).backward()
-        nn.utils.clip_grad_norm_(model.parameters(), g.GRAD_CLIP)
         height = step / 101                                  # la tasa sube en cien pasos
+        for w in g.with_rows:
+            g.row_step(w, memory[w], height * g.LEARNING_RATE / 2)
+        nn.utils.clip_grad_norm_(model.parameters(), g.GRAD_CLIP)
+        for number, w in enumerate(g.with_muon):
+            moves = (step + number) % 6 == 0
+            g.muon_step(w, memory[w], 6 * height * g.MUON, moves)
         g.optimizer.param_groups[0]["lr"] = height * g.LEARNING_RATE
         g.optimizer.step()
-        for w, mean in zip(g.with_muon, g.means):
-            g.muon_step(w, mean, height * g.MUON)
     saved = torch.load(joint / "ckpt.pt")["training"]["weights"]
     for name, w in model.state_dict().items():
         assert close(w, saved[name])

@@ -31,7 +31,7 @@ CONFIG = {  # lo que sample.py necesita para rehacer cada modelo, y nada más
     "04_batchnorm.py": "block_size n_embd n_hidden n_layer",
     "05_wavenet.py": "block_size n_embd n_hidden dilations gated residual skip",
     "06_gpt.py": "block_size n_embd n_head n_layer residual layer_norm feed_forward rotary qk_norm "
-                 "ngrams rows base",
+                 "ngrams rows",
 }
 
 

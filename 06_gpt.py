@@ -736,7 +736,7 @@ if RESUME and not rank:
 # %% 13. Entrenar
 # Cada EVAL_INTERVAL pasos se mide la pérdida en las dos partes, se guarda, y se ve qué escribe.
 # Vale el mejor en validación. Si ésta empeora mientras la de entrenar baja, el modelo se ajusta de
-# más (sobreajuste, overfitting): prueba --dropout 0.2, menos STEPS o, mejor, más texto. De eso a
+# más (sobreajuste, overfitting): prueba --ngrams 3, menos STEPS o, mejor, más texto. De eso a
 # recitar pasajes enteros hay un trecho: la celda 14 mira cuánto copia.
 # Una novedad: antes de dar el paso, si el gradiente de lo que no son tablas, puesto en fila como un
 # solo vector, es más largo que GRAD_CLIP, se encoge hasta medir eso (clipping), sin cambiar hacia
@@ -903,27 +903,29 @@ if done:
 else:
     print("resultado train=- val=- test=- segundos=- tokens_s=- ckpt=-")
 
-# %% Experimentos: predice antes de mirar (con poesia.txt; tal como viene, val 1.4993)
+# %% Experimentos: predice antes de mirar (con poesia.txt; tal como viene, val 1.4728)
 # Los de 250 pasos se comparan con el primero de ellos. Son de una semilla.
-# - STEPS = 250: ¿hasta dónde se llega en un quinto de los pasos? val 1.6949.
+# - STEPS = 250: ¿hasta dónde se llega en un quinto de los pasos? val 1.6767.
 # - STEPS = 250, N_LAYER = 0, NGRAMS = 0: sin atención ni tablas, ¿a qué se parece? A contar
-#   parejas: val 2.4010.
+#   parejas: val 2.4020.
 # - STEPS = 250, N_LAYER = 1, NGRAMS = 0, ROTARY = False, QK_NORM = False, RESIDUAL = False,
 #   LAYER_NORM = False: ¿y un solo bloque, sin nada que lo sostenga? Aprende poco más que qué letras
-#   abundan: val 3.0968.
-# - STEPS = 250, NGRAMS = 0: ¿cuánto ayudan las tablas? Mucho, cuando se entrena poco: val 1.9273.
-# - STEPS = 250, ROTARY = False: ¿y sumar las posiciones en vez de girar? Peor: val 1.7552.
-# - STEPS = 250, QK_NORM = False: ¿hace falta igualar preguntas y claves? Algo: val 1.7102.
+#   abundan: val 3.1462.
+# - STEPS = 250, NGRAMS = 0: ¿cuánto ayudan las tablas? Mucho, cuando se entrena poco: val 2.0569.
+# - STEPS = 250, ROTARY = False: ¿y sumar las posiciones en vez de girar? Peor: val 1.7497.
+# - STEPS = 250, QK_NORM = False: ¿hace falta igualar preguntas y claves? Poco: val 1.6865.
 # - STEPS = 250, FEED_FORWARD = False: ¿y si sólo reúne y no piensa? Menos de lo que se diría: val
-#   1.7182.
+#   1.7169.
 # - STEPS = 250, NGRAM_DROPOUT = 0: ¿para qué apagar las tablas a ratos? Con tan pocos pasos, sobra:
-#   val 1.6621.
-# - STEPS = 250, MUON = 0: ¿y con AdamW para todo? Peor: val 1.7433.
-# - STEPS = 250, N_HEAD = 1: ¿hacen falta dos cabezas? Con una se pierde tan poco que puede ser el
-#   azar de la semilla: val 1.7003.
-# - STEPS = 250, GRAD_CLIP = 0: ¿y si no se encoge ningún gradiente? Un poco peor: val 1.7065.
-# - DATA = "pueblos.txt", EVAL_INTERVAL = 135: ¿y con un texto tres veces menor? Sobreajuste, porque
-#   desde el paso 810 la pérdida de entrenar sigue bajando y la de validar sube, y se guarda la de
-#   ese paso: val 1.6905.
-# - DATA = "pueblos.txt", EVAL_INTERVAL = 135, DROPOUT = 0.2: ¿lo cura apagar? Lo frena: al final
-#   pierde menos que sin él. Pero aprende más despacio, y su mejor paso es peor: val 1.7693.
+#   val 1.6316.
+# - STEPS = 250, MUON = 0: ¿y con AdamW en las matrices? Peor: val 1.7073.
+# - STEPS = 250, N_HEAD = 1: ¿hacen falta dos cabezas? Con una sale tan parecido que puede ser el
+#   azar de la semilla: val 1.6738.
+# - STEPS = 250, GRAD_CLIP = 0: ¿y si no se encoge ningún gradiente? Un poco peor: val 1.6847.
+# - DATA = "pueblos.txt", EVAL_INTERVAL = 135: ¿y con un texto tres veces menor? Sobreajuste: antes
+#   de la mitad, la pérdida de validar deja de bajar y la de entrenar no. Se guarda la del mejor
+#   paso: val 1.8560.
+# - DATA = "pueblos.txt", EVAL_INTERVAL = 135, DROPOUT = 0.2: ¿lo cura apagar? No: aprende más
+#   despacio, y también acaba recitando: val 1.9419.
+# - DATA = "pueblos.txt", EVAL_INTERVAL = 135, NGRAMS = 3: ¿y sin las tablas de cuatro y de cinco
+#   caracteres? Eran ellas las que recitaban: la de validar baja hasta el final: val 1.7297.

@@ -87,7 +87,7 @@ import torch.nn.functional as F
 # Un modelo que escribe predice en cada puesto o posición (position) del texto el carácter que
 # sigue, y para eso ha de reunir lo que dicen los anteriores. La manera más simple de reunir es
 # promediar: en el puesto t, la media de los vectores de los puestos 0 a t, y nada de lo que viene
-# después, porque al escribir aún no existe. Con bucles se entiende. Con una matriz triangular, la
+# después, porque al escribir aún no existe. Con un bucle se entiende. Con una matriz triangular, la
 # máscara, es un solo producto. Y hay una tercera manera, que es la que sirve: dar a cada puesto una
 # nota (score) y pasar las notas por softmax (lección 01). Con todas las notas iguales, los pesos
 # salen iguales y la media es la de siempre; y un puesto con nota -inf pesa e^-inf = 0: así se tapa
@@ -101,17 +101,16 @@ def same(a, b):
 torch.manual_seed(SEED % 2**63)
 toy = torch.randn(4, 8, 32)                                  # (B, T, C) textos, puestos, canales
 B, T, C = toy.shape
-loops = torch.zeros(B, T, C)
-for b in range(B):
-    for t in range(T):
-        loops[b, t] = toy[b, :t + 1].mean(0)                 # (C,) la media de lo visto hasta t
+loop = torch.zeros_like(toy)
+for t in range(T):
+    loop[:, t] = toy[:, :t + 1].mean(1)                      # (B, C) la media de lo visto hasta t
 past = torch.ones(T, T).tril()                               # (T, T) fila t: unos hasta t
 product = past / past.sum(1, keepdim=True) @ toy             # (T, T) @ (B, T, C) -> (B, T, C)
 equal = torch.zeros(T, T).masked_fill(past == 0, -math.inf)  # (T, T) notas: 0 al pasado
 alike = F.softmax(equal, dim=-1)                             # (T, T) cada fila suma 1
-assert same(loops, product)
-assert same(loops, alike @ toy)
-print(f"1. bucles, matriz y softmax dan la misma media; los primeros pesos:\n{alike[:3, :3]}")
+assert same(loop, product)
+assert same(loop, alike @ toy)
+print(f"1. bucle, matriz y softmax dan la misma media; los primeros pesos:\n{alike[:3, :3]}")
 
 # %% 2. Quién es y dónde está
 # Cada carácter tiene un vector que se aprende (embedding, lección 03). Si la atención sólo viera
@@ -121,7 +120,7 @@ print(f"1. bucles, matriz y softmax dan la misma media; los primeros pesos:\n{al
 # entre dos vectores, medido con su producto escalar: se multiplican número a número y se suma todo.
 # (Por qué se divide por la raíz de C, al final de la celda 4.)
 token, position = torch.randn(2, 4, C)                       # (4, C) de las letras, de los puestos
-roma, mora = torch.tensor([0, 1, 2, 3]), torch.tensor([2, 1, 0, 3])             # r 0, o 1, m 2, a 3
+roma, mora = torch.tensor([[0, 1, 2, 3], [2, 1, 0, 3]])      # (4,) cada una: r 0, o 1, m 2, a 3
 
 def last_view(vectors):
     """Lo que el último puesto de `vectors` (T, C) ve en los anteriores: media ponderada, (C,)."""
@@ -169,7 +168,7 @@ assert (100 * gathered).round().tolist() == [241, 259]
 # codificador (encoder), que sirve para leer; el artículo, que traducía, lee con uno y escribe con
 # otro.
 def attention(q, k, v):
-    """softmax(q k^T / √d) v, con máscara: q y k (..., T, d), v (..., T, lo que sea)."""
+    """softmax(q k^T / √d) v, con máscara: q y k (..., T, d), v (..., T, n), con cualquier n."""
     scores = q @ k.mT / math.sqrt(q.size(-1))                # (..., T, T); mT traspone las matrices
     future = torch.ones_like(scores).triu(1) == 1            # (..., T, T)
     scores = scores.masked_fill(future, -math.inf)
@@ -178,8 +177,8 @@ def attention(q, k, v):
 assert same(attention(query.expand(4, 2), keys, values)[-1], gathered)          # la fila de la «a»
 changed = toy.clone()
 changed[0, 5] += 1                                           # otra letra en el texto 0, puesto 5
-original, after = attention(toy, toy, toy), attention(changed, changed, changed)    # (B, T, C)
-moved = (after - original).norm(dim=2)                                           # (B, T)
+after = attention(changed, changed, changed)                 # (B, T, C)
+moved = (after - attention(toy, toy, toy)).norm(dim=2)       # (B, T)
 assert moved[1:].sum() == 0                                  # los demás textos no se enteran
 assert moved[0, :5].sum() == 0                               # ni los puestos de antes
 print("\n4. si cambia el puesto 5, lo que ve cada puesto cambia:", *[f"{m:.2f}" for m in moved[0]])
@@ -296,7 +295,7 @@ def rotate(x):
 
 # Con dos canales hay una sola aguja, que anda 1 radián por puesto. Tres veces el vector (1, 0):
 # saldrán cos 0 = 1, cos 1 = 0.54 y cos 2 = -0.42.
-hand = rotate(torch.tensor([[1.0, 0], [1, 0], [1, 0]]))      # (3, 2)
+hand = rotate(torch.tensor([1.0, 0]).expand(3, 2))           # (3, 2)
 notes = hand @ hand.T                                        # (3, 3)
 assert same(notes[1:, 1:], notes[:-1, :-1])                  # a igual distancia, igual nota
 print("\n7. notas de tres vectores iguales, girados según su puesto:\n", notes)
@@ -336,7 +335,7 @@ def ngram_rows(ids, ngrams, rows):
         picked.append((back - 1) * rows + number % rows)      # las tablas van una debajo de otra
     return torch.stack(picked)
 
-pair, triple = ngram_rows(roma[None], 3, 97)           # (1, T) cada una
+pair, triple = ngram_rows(roma[None], 3, 97)                 # (1, T) cada una
 assert pair[0, 3] == 2003 % 97                               # «ma» es 2 003: fila 63
 assert triple[0, 3] == 97 + 1_002_003 % 97                   # «oma» es 1 002 003: la 97 + 90
 print("\n8. filas de «roma» en dos tablas de 97:", pair.tolist(), triple.tolist())
@@ -482,13 +481,13 @@ norm = nn.LayerNorm if LAYER_NORM else nn.Identity
 
 class Block(nn.Module):
     """Atención y feed-forward, con las piezas que digan las constantes: (B, T, C) -> (B, T, C)."""
-    def __init__(self, n_embd, n_head):
+    def __init__(self):
         super().__init__()
-        self.norm_1 = norm(n_embd)
-        self.attention = ModernAttention(n_embd, n_head)
+        self.norm_1 = norm(N_EMBD)
+        self.attention = ModernAttention(N_EMBD, N_HEAD)
         if FEED_FORWARD:
-            self.norm_2 = norm(n_embd)
-            self.feed_forward = feed_forward(n_embd)
+            self.norm_2 = norm(N_EMBD)
+            self.feed_forward = feed_forward(N_EMBD)
         self.dropout = nn.Dropout(DROPOUT)
 
     def forward(self, x):
@@ -512,25 +511,24 @@ class GPT(nn.Module):
         if not ROTARY:
             self.position = nn.Embedding(BLOCK_SIZE, N_EMBD)
         self.dropout = nn.Dropout(DROPOUT)
-        self.blocks = nn.Sequential(*[Block(N_EMBD, N_HEAD) for _ in range(N_LAYER)])
+        self.blocks = nn.Sequential(*[Block() for _ in range(N_LAYER)])
         self.norm = norm(N_EMBD)
         self.head = nn.Linear(N_EMBD, V)                     # la salida: no es una cabeza
         for w in self.parameters():
             if w.dim() == 2:
                 nn.init.normal_(w, std=0.5 * w.size(1)**-0.5)
         if NGRAMS > 1:
-            tables = torch.zeros((NGRAMS - 1) * ROWS, N_EMBD)
             thin = DEVICE == "cpu" and not COMPILE           # gradiente sólo de las filas usadas
-            self.ngrams = nn.Embedding.from_pretrained(tables, freeze=False, sparse=thin)
+            self.ngrams = nn.Embedding((NGRAMS - 1) * ROWS, N_EMBD, sparse=thin)
+            nn.init.zeros_(self.ngrams.weight)
 
     def embed(self, ids):
         """Lo que entra en el primer bloque: (B, T) -> (B, T, C)."""
         x = self.token(ids)                                            # (B, T, C)
         if NGRAMS > 1:
-            told = self.ngrams(ngram_rows(ids, NGRAMS, ROWS)).sum(0)      # (B, T, C)
+            told = self.ngrams(ngram_rows(ids, NGRAMS, ROWS)).sum(0)   # (B, T, C)
             # Al entrenar, en algunos puestos las tablas callan: que nadie se fíe de más
-            told = F.dropout1d(told, NGRAM_DROPOUT, self.training)     # (B, T, C)
-            x = x + told
+            x = x + F.dropout1d(told, NGRAM_DROPOUT, self.training)     # (B, T, C)
         if not ROTARY:
             x = x + self.position.weight[:ids.size(1)]                 # (B, T, C) + (T, C)
         return self.dropout(x)
@@ -632,29 +630,26 @@ evened = torch.linalg.svdvals(orthogonal(stretch))
 print("\n12. [[2, 1], [1, 2]] estira", torch.linalg.svdvals(stretch), "e igualada,", evened)
 assert (100 * evened).round().tolist() == [104, 68]
 
-# Igualar cuesta unas cuantas multiplicaciones de matrices. Pero lo que se iguala es una media móvil
-# de los gradientes, que apenas cambia de un paso al siguiente. Por eso las matrices van por turnos:
-# cada una anda un paso de cada seis, y entonces anda por seis. Se aprende lo mismo, salvo lo que
-# cambia de una semilla a otra (measures/README.md), y Muon sale seis veces más barato.
+# Lo que se iguala es la media móvil de los gradientes, que es 95 % la del paso anterior: cambia
+# despacio. Igualar cuesta unas cuantas multiplicaciones de matrices. Por eso las matrices van por
+# turnos (celda 13): cada una anda un paso de cada seis, y entonces anda por seis. Con una semilla,
+# la pérdida cambió menos de lo que cambia de una semilla a otra (measures/README.md).
 @torch.no_grad()
-def muon_step(w, mean, rate, moves):
-    """Lleva el gradiente de la matriz `w` a su media móvil, `mean`; si `moves`, le da un paso."""
-    mean.lerp_(w.grad, 0.05)                                 # 95 % de lo de antes, 5 % de lo nuevo
-    w.grad = None                                            # usado: AdamW no lo verá
-    if moves:
-        tall = max(1, len(w) / w.size(1))**0.5               # Jordan: a las altas, más paso
-        w *= 1 - rate * WEIGHT_DECAY                         # decaimiento (lección 03)
-        w -= rate * tall * orthogonal(mean)
+def muon_step(w, mean, rate):
+    """Un paso de la matriz `w`; `mean` es la media móvil de sus gradientes."""
+    tall = max(1, len(w) / w.size(1))**0.5                   # Jordan: a las altas, más paso
+    w *= 1 - rate * WEIGHT_DECAY                             # decaimiento (lección 03)
+    w -= rate * tall * orthogonal(mean)
 
 # Las tablas de la celda 8 piden otra cosa. De cada cien parámetros, noventa y siete son suyos, y en
 # un paso casi ninguna de sus filas se usa: con poesia.txt, unas 3900 de 130 996. El gradiente de
-# las demás es cero, y AdamW las recorrería para nada. Aquí sólo andan las usadas. Cada una anda lo
-# que diga su gradiente, dividido por lo que suele medir: la raíz de una media móvil de sus
-# cuadrados, un número por fila, que se encoge un 1 % en cada paso. (Si cada fila fuera de un solo
-# número, sería RMSprop: Tieleman y Hinton, 2012.) Si una fila hace mucho que no salía, su media era
-# casi cero y pasa a ser 0.01 g², cuya raíz es g / 10: anda diez veces la tasa. La que sale siempre
-# tiene una media parecida a g², y anda la tasa. Así lo raro aprende mucho de lo poco que ve. (La
-# tasa es la mitad de la de AdamW; measures/README.md compara otras.)
+# las demás es cero, y AdamW las recorrería para nada. Aquí sólo andan las usadas. Cada una anda la
+# tasa por su gradiente g, dividido por lo que g suele medir: la raíz de una media móvil de sus
+# cuadrados, un número por fila, que en cada paso guarda el 99 % y toma el 1 % de g². (Con filas de
+# un solo número, es RMSprop: Tieleman y Hinton, 2012.) Si una fila no ha salido nunca, su media era
+# cero y pasa a ser 0.01 g², cuya raíz es g / 10: anda diez veces la tasa, como abajo. La que sale
+# siempre tiene una media parecida a g², y anda la tasa. Así lo raro aprende mucho de lo poco que
+# ve. (La tasa es la mitad de la de AdamW; measures/README.md compara otras.)
 @torch.no_grad()
 def row_step(w, usual, rate):
     """Un paso de las filas usadas de `w` (R, C); `usual` (R, 1): la media de sus cuadrados."""
@@ -665,19 +660,25 @@ def row_step(w, usual, rate):
         used = g.indices()[0]                                # (M,)
         g = g.values()                                       # (M, C)
     usual *= 0.99
-    usual[used] += 0.01 * g.square().mean(1, keepdim=True)
+    usual[used] += 0.01 * g.square().mean(1, keepdim=True)   # (M, 1)
     w[used] -= rate * g / (usual[used].sqrt() + 1e-8)
-    w.grad = None
+    w.grad = None                                            # usado
+
+rare, usual = torch.zeros(2, 2, 1)                           # (R, 1) cada uno
+rare.grad = 3 * torch.eye(2, 1)                              # 3 en la fila 0; la 1 no se usa
+row_step(rare, usual, 0.1)
+assert same(rare, -torch.eye(2, 1))                          # la 0 anda diez veces la tasa
 
 # Lo demás (los vectores de las letras, la capa de salida, las ganancias y los sesgos) es de AdamW.
 # El decaimiento les toca a todos menos a las tablas; también a las ganancias y los sesgos, que en
-# 04 y 05 se libraban: aquí se notó poco (measures/README.md).
+# 04 y 05 se libraban: aquí se notó poco (measures/README.md). Las pruebas (tests/test_06_gpt.py)
+# comparan nuestros dos pasos con los de torch.optim.Muon y torch.optim.RMSprop.
 with_rows = [model.ngrams.weight] if NGRAMS > 1 else []
 with_muon = [w for w in model.blocks.parameters() if MUON and w.dim() == 2]
 optimizer = torch.optim.AdamW(
     model.parameters(), betas=(0.9, 0.99), weight_decay=WEIGHT_DECAY, fused=True)
-memory = {w: torch.zeros_like(w) for w in with_muon}         # sus medias móviles
-memory |= {w: torch.zeros_like(w[:, :1]) for w in with_rows}
+memory = {w: torch.zeros_like(w) for w in with_muon}         # la media de sus gradientes
+memory |= {w: torch.zeros_like(w[:, :1]) for w in with_rows}         # la de sus cuadrados, (R, 1)
 
 # %% Una línea que se reescribe
 def live(line):
@@ -719,12 +720,12 @@ try:
         if latest["text"] != fingerprint or len(latest["memory"]) != len(memory):
             sys.exit(f"error: «{RESUME}» aprendió de otro texto, o sin Muon si ahora lo hay (o al "
                      "revés): dale lo suyo, o parte de él con --base")
-        before = latest["recipe"]
-        changes = [f"{name} era {before[name]}" for name in recipe if before[name] != recipe[name]]
+        changes = [f"{name} era {value}" for name, value in latest["recipe"].items()
+                   if recipe[name] != value]
         model.load_state_dict(latest["weights"])
         optimizer.load_state_dict(optimizer.state_dict() | {"state": latest["optimizer"]})
-        for mine, was in zip(memory.values(), latest["memory"]):
-            mine.copy_(was)
+        for kept, was in zip(memory.values(), latest["memory"]):
+            kept.copy_(was)
         best, done, seconds = origin, latest["step"], latest["seconds"]
         print(f"\n    «{RESUME}» llegó al paso {done};", ", ".join(changes) or "todo sigue igual")
 except Exception:                                            # un fichero roto falla de mil maneras
@@ -762,9 +763,12 @@ try:
         for w in with_rows:
             row_step(w, memory[w], LEARNING_RATE * height / 2)
         nn.utils.clip_grad_norm_(model.parameters(), GRAD_CLIP or math.inf)
-        for number, w in enumerate(with_muon):
-            muon_step(w, memory[w], 6 * MUON * height, (step + number) % 6 == 0)
-        optimizer.step()
+        for w in with_muon:
+            memory[w].lerp_(w.grad, 0.05)                    # 95 % de lo de antes, 5 % de lo nuevo
+            w.grad = None                                    # usado: AdamW no lo verá
+        for w in with_muon[-step % 6::6]:                    # una de cada seis, por turnos
+            muon_step(w, memory[w], 6 * MUON * height)
+        optimizer.step()                                     # lo demás
         due = step % EVAL_INTERVAL == 0 or step == STEPS
         if step % 10 and not due:                            # mirar a cada paso frena a una GPU
             continue
@@ -851,8 +855,9 @@ def counting(x, y, size):
 # (aprende) o largo (recita). Un nat por carácter es dudar, de media, entre e = 2.7 caracteres; la
 # duda que da una pérdida, e^pérdida, es la perplejidad (lección 02).
 reach, most = min(6, cut - 1), 2_000_000                     # de uno enorme, lo que rodea al corte
-near = ids[max(0, cut - most):cut + most].cpu().unfold(0, reach + 1, 1)         # (N, reach + 1)
-by_context = counting(near[:, :-1], near[:, -1], min(cut, most) - reach).mean(1)
+since = max(0, cut - most)
+near = ids[since:cut + most].cpu().unfold(0, reach + 1, 1)   # (N, reach + 1)
+by_context = counting(near[:, :-1], near[:, -1], cut - since - reach).mean(1)
 loss = min(best["val_loss"], newborn)                        # el de sin entrenar, con STEPS = 0
 print(f"\n14. en validación, {loss:.3f} nats por carácter; contar da {by_context.min():.3f}, con "
       f"{by_context.argmin()} de contexto\n")
@@ -860,7 +865,7 @@ written = generate(LENGTH)
 print("    " + written.replace("\n", "\n    "))
 words = re.findall(r"\w+", written.lower())
 vocabulary = set(re.findall(r"\w+", text.lower()))
-source, begin, longest = text[max(0, cut - most):cut], 0, ""
+source, begin, longest = text[since:cut], 0, ""
 for end in range(1, len(written) + 1):
     while written[begin:end] not in source:                  # si no está, tampoco uno más largo
         begin += 1

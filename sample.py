@@ -262,7 +262,7 @@ def ngrams(w, c, recent):
     """Lo que dicen las tablas de los m últimos puestos de `recent` (K, m + most - 1): (K, m, C)."""
     most, rows = c["ngrams"], c["rows"]
     back = recent.unfold(1, most, 1).flip(2)                                         # (K, m, most)
-    weighted = back * 1000 ** torch.arange(most)                                # (K, m, most)
+    weighted = back * 1000 ** torch.arange(most)                                     # (K, m, most)
     numbers = weighted.cumsum(2)[..., 1:]                                         # (K, m, most - 1)
     found = numbers % rows + rows * torch.arange(most - 1)                        # (K, m, most - 1)
     return F.embedding(found, w["ngrams.weight"]).sum(2)

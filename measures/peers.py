@@ -601,11 +601,13 @@ def our_stepper(*flags):
         model.zero_grad()
         loss.backward()
         for w in our["with_rows"]:
-            our["row_step"](w, memory[w], our["LEARNING_RATE"])
+            our["row_step"](w, memory[w], our["LEARNING_RATE"] / 2)
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for number, w in enumerate(our["with_muon"]):
-            moves = (turn + number) % 6 == 0
-            our["muon_step"](w, memory[w], 6 * our["MUON"], moves)
+        for w in our["with_muon"]:
+            memory[w].lerp_(w.grad, 0.05)
+            w.grad = None
+        for w in our["with_muon"][-turn % 6::6]:
+            our["muon_step"](w, memory[w], 6 * our["MUON"])
         our["optimizer"].step()
     return step
 

@@ -48,9 +48,8 @@ ROTARY = True         # posiciones que giran preguntas y claves, en vez de sumar
 QK_NORM = True        # dejar del mismo tamaño todas las preguntas y todas las claves
 NGRAMS = 5            # tablas para los últimos 2, 3... NGRAMS caracteres; 6, lo más (0: ninguna)
 ROWS = 32749          # filas de cada tabla; mejor un número primo
-NGRAM_DROPOUT = 0.25  # fracción de posiciones que al entrenar se quedan sin sus tablas
 LEARNING_RATE = 5e-3  # tasa de aprendizaje en su máximo
-MUON = 0.015          # tasa de Muon en las matrices de los bloques (0: AdamW también en ellas)
+MUON = 0.01           # tasa de Muon en las matrices de los bloques (0: AdamW también en ellas)
 WARMUP_STEPS = 100    # pasos en que la tasa sube desde cero; después baja en línea recta hasta cero
 WEIGHT_DECAY = 0.2    # decaimiento de los pesos
 GRAD_CLIP = 1.0       # norma máxima del gradiente (0: sin límite)
@@ -107,7 +106,7 @@ for t in range(T):
 past = torch.ones(T, T).tril()                               # (T, T) fila t: unos hasta t
 product = past / past.sum(1, keepdim=True) @ toy             # (T, T) @ (B, T, C) -> (B, T, C)
 equal = torch.zeros(T, T).masked_fill(past == 0, -math.inf)  # (T, T) notas: 0 al pasado
-alike = F.softmax(equal, dim=-1)                             # (T, T) cada fila suma 1
+alike = F.softmax(equal, dim=1)                              # (T, T) cada fila suma 1
 assert same(loop, product)
 assert same(loop, alike @ toy)
 print(f"1. bucle, matriz y softmax dan la misma media; los primeros pesos:\n{alike[:3, :3]}")
@@ -191,7 +190,7 @@ print("\n4. si cambia el puesto 5, lo que ve cada puesto cambia:", *[f"{m:.2f}" 
 q, k = torch.randn(2, 1000, 64)                              # (1000, d) cada una, varianza 1
 wide = q @ k.T                                               # (1000, 1000) sin dividir
 for table in wide, wide / 8:                                 # sin dividir, y entre √64
-    largest = F.softmax(table[:, :16], dim=-1).amax(1).mean()
+    largest = F.softmax(table[:, :16], dim=1).amax(1).mean()
     print(f"   varianza de las notas {table.var():.2f}; la mayor de 16 se lleva el {largest:.0%}")
 assert abs((wide / 8).var() - 1) < 0.1
 
@@ -255,13 +254,13 @@ assert direct > 1000 * plain
 print(f"\n6. al pie de 8 bloques llega un gradiente de {plain:.0e}; con la residual, {direct:.0e}")
 
 # LayerNorm deja cada puesto con media 0 y varianza 1, contando sólo sus canales: a diferencia de
-# BatchNorm, no mira a los demás ejemplos del lote. Después, una ganancia (gain) y un sesgo que se
-# aprenden. Ba et al., «Layer Normalization» (2016). En 2017 iba tras la suma; aquí, como en GPT-2,
-# antes de cada capa, y así nada corta el camino directo.
-gain, bias = torch.randn(2, C)
+# BatchNorm, no mira a los demás ejemplos del lote. Después, como BatchNorm, multiplica cada canal
+# por una ganancia (gain) y le suma un sesgo, que se aprenden; nacen en 1 y en 0, y aquí no están.
+# Ba et al., «Layer Normalization» (2016). En 2017 iba tras la suma; aquí, como en GPT-2, antes de
+# cada capa, y así nada corta el camino directo.
 spread, center = torch.var_mean(toy, -1, correction=0, keepdim=True)            # (B, T, 1)
-normal = (toy - center) / torch.sqrt(spread + 1e-5) * gain + bias               # (B, T, C)
-assert same(normal, F.layer_norm(toy, (C,), gain, bias))
+normal = (toy - center) / torch.sqrt(spread + 1e-5)                             # (B, T, C)
+assert same(normal, F.layer_norm(toy, (C,)))
 
 # Dropout (lección 05) apaga al azar una fracción de las activaciones en cada paso, para que ninguna
 # dependa de una sola compañera. Las que quedan se agrandan para que la media no cambie: si se apaga
@@ -295,21 +294,23 @@ def rotate(x):
 
 # Con dos canales hay una sola aguja, que anda 1 radián por puesto. Tres veces el vector (1, 0):
 # saldrán cos 0 = 1, cos 1 = 0.54 y cos 2 = -0.42.
-hand = rotate(torch.tensor([1.0, 0]).expand(3, 2))           # (3, 2)
+hand = rotate(torch.tensor([[1.0, 0]] * 3))                  # (3, 2)
 notes = hand @ hand.T                                        # (3, 3)
 assert same(notes[1:, 1:], notes[:-1, :-1])                  # a igual distancia, igual nota
 print("\n7. notas de tres vectores iguales, girados según su puesto:\n", notes)
 
 # QK_NORM deja todas las preguntas y todas las claves del mismo tamaño: cada vector se divide por la
-# raíz de la media de sus cuadrados (es RMSNorm: LayerNorm sin restar la media). Así cada uno mide
-# √d, y ninguna nota, dividida por √d, pasa de √d: no puede dispararse. Henry et al., «Query-Key
-# Normalization for Transformers» (2020), que además aprenden una escala; aquí es fija.
+# raíz de la media de sus cuadrados (es RMSNorm: LayerNorm sin restar la media). La suma de los
+# cuadrados es el producto escalar del vector por sí mismo (vecdot). Así cada uno mide √d, y ninguna
+# nota, dividida por √d, pasa de √d: no puede dispararse. Henry et al., «Query-Key Normalization for
+# Transformers» (2020), que además aprenden una escala; aquí es fija.
 class ModernAttention(MultiHeadAttention):
     """La misma, con las preguntas y las claves normalizadas y giradas, si se pide."""
     def split(self, x):
         qk, v = super().split(x).split([2, 1])                 # (2, B, H, T, d), (1, B, H, T, d)
         if QK_NORM:
-            qk = F.rms_norm(qk, qk.shape[-1:])
+            squares = torch.linalg.vecdot(qk, qk) / qk.size(-1)    # (2, B, H, T) sus medias
+            qk = qk * torch.rsqrt(squares + 1e-7)[..., None]
         if ROTARY:
             qk = rotate(qk)
         return *qk, *v
@@ -367,10 +368,10 @@ if (min(BATCH_SIZE, BLOCK_SIZE, N_EMBD, N_HEAD, ROWS, EVAL_INTERVAL) < 1 or N_EM
         or ROTARY and N_EMBD // N_HEAD % 2):
     sys.exit("error: BATCH_SIZE, BLOCK_SIZE, N_EMBD, N_HEAD, ROWS y EVAL_INTERVAL deben ser 1 o "
              "más, y N_EMBD múltiplo de N_HEAD; con ROTARY, de su doble")
-if (max(DROPOUT, NGRAM_DROPOUT) >= 1 or TEMPERATURE == 0 or NGRAMS > 6
+if (DROPOUT >= 1 or TEMPERATURE == 0 or NGRAMS > 6
         or DTYPE not in ("", "bfloat16", "float32")):
-    sys.exit("error: DROPOUT y NGRAM_DROPOUT, menos de 1; TEMPERATURE, más de 0; NGRAMS, 6 o "
-             "menos; DTYPE, bfloat16 o float32")
+    sys.exit("error: DROPOUT, menos de 1; TEMPERATURE, más de 0; NGRAMS, 6 o menos; DTYPE, "
+             "bfloat16 o float32")
 
 # %% ¿De cero, o desde un modelo guardado? (la primera vez, de cero: puedes saltártelo)
 # RESUME sigue un entrenamiento donde se dejó. BASE empieza uno nuevo, con otro texto, desde lo que
@@ -526,9 +527,7 @@ class GPT(nn.Module):
         """Lo que entra en el primer bloque: (B, T) -> (B, T, C)."""
         x = self.token(ids)                                            # (B, T, C)
         if NGRAMS > 1:
-            told = self.ngrams(ngram_rows(ids, NGRAMS, ROWS)).sum(0)   # (B, T, C)
-            # Al entrenar, en algunos puestos las tablas callan: que nadie se fíe de más
-            x = x + F.dropout1d(told, NGRAM_DROPOUT, self.training)     # (B, T, C)
+            x = x + self.ngrams(ngram_rows(ids, NGRAMS, ROWS)).sum(0)  # (B, T, C)
         if not ROTARY:
             x = x + self.position.weight[:ids.size(1)]                 # (B, T, C) + (T, C)
         return self.dropout(x)
@@ -574,7 +573,8 @@ def evaluate(ids):
     """Pérdida media sobre `ids`, en ventanas contiguas; si son demasiadas, en unas cuantas."""
     model.eval()
     span = min(BLOCK_SIZE, len(ids) - 1)                     # caracteres que predice cada ventana
-    windows = ids.unfold(0, span + 1, span)[::1 + len(ids) // 2_000_000]        # (M, T + 1)
+    every = 1 + len(ids) // 2_000_000                        # una ventana de cada tantas
+    windows = ids.unfold(0, span + 1, span)[::every]         # (M, T + 1)
     left = (len(ids) - 1) % span                             # caracteres que no llenan la última
     total = sum(nll(model, part).item() * len(part) * span for part in windows.split(32))
     if left:
@@ -613,7 +613,8 @@ def generate(length):
 # = 3.4445 s - 4.7750 s³ + 2.0315 s⁵. Lo pequeño lo agranda deprisa: p(0.1) = 0.34 y p(0.34) = 0.99.
 # Lo que ya es grande no se queda en 1: p(0.99) = 0.71. Tras tres vueltas, lo que empezó entre 0.02
 # y 1 está entre 0.68 y 1.20; lo más pequeño ha crecido hasta cuarenta veces. En el código, `a` es Y
-# Y^T, y `b @ y`, los dos últimos sumandos. Abajo, 3 y 1 pasan a 0.68 y 1.04.
+# Y^T, y `b @ y`, los dos últimos sumandos. Abajo, (1, 1) da (0.68, 0.68), y (1, -1), (1.04, -1.04):
+# donde había 3 y 1 hay 0.68 y 1.04.
 def orthogonal(matrix):
     """`matrix` (r, c) con los valores singulares casi igualados, cerca de 1: 3 vueltas de p."""
     if len(matrix) > matrix.size(1):                         # menos cuentas, tumbada
@@ -626,9 +627,9 @@ def orthogonal(matrix):
     return y
 
 stretch = torch.tensor([[2.0, 1], [1, 2]])
-evened = torch.linalg.svdvals(orthogonal(stretch))
-print("\n12. [[2, 1], [1, 2]] estira", torch.linalg.svdvals(stretch), "e igualada,", evened)
-assert (100 * evened).round().tolist() == [104, 68]
+evened = orthogonal(stretch) @ torch.tensor([[1.0, 1], [1, -1]])
+print("\n12. igualada, convierte (1, 1) y (1, -1) en las columnas de\n", evened)
+assert (100 * evened[0]).round().tolist() == [68, 104]
 
 # Lo que se iguala es la media móvil de los gradientes, que es 95 % la del paso anterior: cambia
 # despacio. Igualar cuesta unas cuantas multiplicaciones de matrices. Por eso las matrices van por
@@ -650,15 +651,15 @@ def muon_step(w, mean, rate):
 # cero y pasa a ser 0.01 g², cuya raíz es g / 10: anda diez veces la tasa, como abajo. La que sale
 # siempre tiene una media parecida a g², y anda la tasa. Así lo raro aprende mucho de lo poco que
 # ve. (La tasa es la mitad de la de AdamW; measures/README.md compara otras.)
+# Lo que se vio una vez y no vuelve a salir sólo sirve para recitarlo. Por eso las filas decaen, se
+# usen o no, y ocho veces más deprisa que los pesos de AdamW: lo que no se repite se olvida. Para no
+# recorrerlas todas en cada paso, van por turnos: una de cada cuarenta, y entonces por cuarenta. Con
+# el ocho, hacen 320 (celda 13). Sin ese olvido se aprende de memoria mucho más (experimentos).
 @torch.no_grad()
 def row_step(w, usual, rate):
     """Un paso de las filas usadas de `w` (R, C); `usual` (R, 1): la media de sus cuadrados."""
-    g = w.grad                                               # (R, C)
-    used = slice(None)                                       # todas; pero en una CPU, g trae sólo
-    if g.is_sparse:                                          # las usadas (`thin`, celda 10)
-        g = g.coalesce()
-        used = g.indices()[0]                                # (M,)
-        g = g.values()                                       # (M, C)
+    grad = w.grad.to_sparse(1).coalesce()                    # sólo las filas que no son cero
+    used, g = grad.indices()[0], grad.values()               # (M,), (M, C)
     usual *= 0.99
     usual[used] += 0.01 * g.square().mean(1, keepdim=True)   # (M, 1)
     w[used] -= rate * g / (usual[used].sqrt() + 1e-8)
@@ -670,9 +671,9 @@ row_step(rare, usual, 0.1)
 assert same(rare, -torch.eye(2, 1))                          # la 0 anda diez veces la tasa
 
 # Lo demás (los vectores de las letras, la capa de salida, las ganancias y los sesgos) es de AdamW.
-# El decaimiento les toca a todos menos a las tablas; también a las ganancias y los sesgos, que en
-# 04 y 05 se libraban: aquí se notó poco (measures/README.md). Las pruebas (tests/test_06_gpt.py)
-# comparan nuestros dos pasos con los de torch.optim.Muon y torch.optim.RMSprop.
+# El decaimiento les toca también a las ganancias y los sesgos, que en 04 y 05 se libraban: aquí se
+# notó poco (measures/README.md). Las pruebas (tests/test_06_gpt.py) comparan nuestros dos pasos con
+# los de torch.optim.Muon y torch.optim.RMSprop.
 with_rows = [model.ngrams.weight] if NGRAMS > 1 else []
 with_muon = [w for w in model.blocks.parameters() if MUON and w.dim() == 2]
 optimizer = torch.optim.AdamW(
@@ -762,6 +763,8 @@ try:
         loss.backward()
         for w in with_rows:
             row_step(w, memory[w], LEARNING_RATE * height / 2)
+            some = w.data[-step % 40::40]                    # una fila de cada 40, por turnos
+            some *= 1 - 320 * LEARNING_RATE * height * WEIGHT_DECAY
         nn.utils.clip_grad_norm_(model.parameters(), GRAD_CLIP or math.inf)
         for w in with_muon:
             memory[w].lerp_(w.grad, 0.05)                    # 95 % de lo de antes, 5 % de lo nuevo
@@ -921,8 +924,7 @@ else:
 # - STEPS = 250, QK_NORM = False: ¿hace falta igualar preguntas y claves? Poco: val 1.6865.
 # - STEPS = 250, FEED_FORWARD = False: ¿y si sólo reúne y no piensa? Menos de lo que se diría: val
 #   1.7169.
-# - STEPS = 250, NGRAM_DROPOUT = 0: ¿para qué apagar las tablas a ratos? Con tan pocos pasos, sobra:
-#   val 1.6316.
+# - WEIGHT_DECAY = 0: ¿para qué decae nada? Sin ello, se recita más: val 1.0000.
 # - STEPS = 250, MUON = 0: ¿y con AdamW en las matrices? Peor: val 1.7073.
 # - STEPS = 250, N_HEAD = 1: ¿hacen falta dos cabezas? Con una sale tan parecido que puede ser el
 #   azar de la semilla: val 1.6738.

@@ -31,10 +31,9 @@ STEPS = [  # peldaño, y las constantes con que se hace
     ("tres bloques", PLAIN),
     ("posiciones que giran", "--ngrams 0 --no-qk_norm"),
     ("preguntas y claves del mismo tamaño", "--ngrams 0"),
-    ("tabla de parejas", "--ngrams 2 --ngram_dropout 0"),
-    ("y de tríos", "--ngrams 3 --ngram_dropout 0"),
-    ("y hasta de cinco", "--ngram_dropout 0"),
-    ("apagadas a ratos: tal como viene", ""),
+    ("tabla de parejas", "--ngrams 2"),
+    ("y de tríos", "--ngrams 3"),
+    ("y hasta de cinco: tal como viene", ""),
     ("eso, sin Muon", "--muon 0"),
 ]
 

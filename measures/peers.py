@@ -602,6 +602,8 @@ def our_stepper(*flags):
         loss.backward()
         for w in our["with_rows"]:
             our["row_step"](w, memory[w], our["LEARNING_RATE"] / 2)
+            some = w.data[-turn % 40::40]
+            some *= 1 - 320 * our["LEARNING_RATE"] * our["WEIGHT_DECAY"]
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for w in our["with_muon"]:
             memory[w].lerp_(w.grad, 0.05)

@@ -18,9 +18,10 @@ su pérdida no sale a menos de 0.02 de la que publicó, se dice: entonces los se
     paso        un paso de nuestro GPT a la forma de nanoGPT, con todas las piezas, y el suyo
     muestreo    el bucle de nanoGPT, que rehace la ventana con cada carácter, y nuestro sample.py
 
-En la tabla, un tiempo es la mediana de varias repeticiones y, tras «±», la mitad de lo que va de la
-menor a la mayor. «~» marca lo que se ha extrapolado de menos pasos. La razón de dos pérdidas es su
-diferencia, y la de dos tiempos o dos velocidades, cuántas veces es mejor lo nuestro.
+En la tabla, un tiempo es la mediana de varias repeticiones, y una pérdida nuestra, la media de
+varias semillas; tras «±», la mitad de lo que va de la menor a la mayor. «~» marca lo que se ha
+extrapolado de menos pasos. La razón de dos pérdidas es su diferencia, y la de dos tiempos o dos
+velocidades, cuántas veces es mejor lo nuestro.
 """
 import argparse
 import contextlib
@@ -91,11 +92,11 @@ def in_chunks(step, steps, chunks=5):
     return means
 
 
-def shown(values, digits, scale=1.0, mark=""):
+def shown(values, digits, scale=1.0, mark="", middle=statistics.median):
     """La mediana de `values`, por `scale`, y la mitad de lo que va de la menor a la mayor."""
     half = scale * (max(values) - min(values)) / 2
     spread = f" ± {half:.{digits}f}" if len(values) > 1 else ""
-    return f"{mark}{scale * statistics.median(values):.{digits}f}{spread}"
+    return f"{mark}{scale * middle(values):.{digits}f}{spread}"
 
 
 def loss_row(what, published, theirs, ours):
@@ -105,7 +106,7 @@ def loss_row(what, published, theirs, ours):
     written = "(publicada)" if theirs is None else f"{theirs:.4f}"
     if theirs is not None and published and abs(theirs - published) > NEAR:
         written += " (!)"
-    return Row(what, published, written, shown(ours, 4), f"{apart:+.4f}")
+    return Row(what, published, written, shown(ours, 4, middle=statistics.mean), f"{apart:+.4f}")
 
 
 def time_row(what, theirs, ours, digits, their_scale=1.0, our_scale=1.0, marks=("", "")):

@@ -2,7 +2,8 @@
 06. GPT: de una media con máscara a un modelo que escribe versos
 
 Al terminar sabrás qué calcula la atención (attention), cómo se apila hasta formar un GPT, cómo se
-entrena sin engañarse y cómo se juzga lo que escribe. Cada celda construye una pieza y la prueba.
+entrena sin engañarse y cómo se juzga lo que escribe. Cada celda construye una pieza, y casi siempre
+la prueba; lo que falta lo prueba tests/test_06_gpt.py.
 
     python 06_gpt.py                    entrena con versos y deja ckpt.pt, en dos minutos
     python 06_gpt.py --steps 0          sólo las piezas y sus pruebas, en menos de un minuto
@@ -45,7 +46,7 @@ RESIDUAL = True       # conexiones residuales: x + f(x) en vez de f(x)
 LAYER_NORM = True     # normalizar cada posición antes de cada capa
 FEED_FORWARD = True   # red de dos capas tras la atención
 ROTARY = True         # posiciones que giran preguntas y claves, en vez de sumarse a la entrada
-QK_NORM = True        # dejar del mismo tamaño todas las preguntas y todas las claves
+QK_NORM = True        # dejar del mismo largo todas las preguntas y todas las claves
 NGRAMS = 5            # tablas para los últimos 2, 3... NGRAMS caracteres; 6, lo más (0: ninguna)
 ROWS = 32749          # filas de cada tabla; mejor un número primo
 LEARNING_RATE = 5e-3  # tasa de aprendizaje en su máximo
@@ -306,9 +307,10 @@ print("\n7. notas de tres vectores iguales, girados según su puesto:\n", notes)
 # Así (1, 7), con media (1 + 49) / 2 = 25, se divide por 5 y queda en (0.2, 1.4). Ahora sus
 # cuadrados suman d, y su largo, que es la raíz de esa suma, es √d; al girar no cambia. Un producto
 # escalar no pasa nunca del producto de los dos largos, que aquí es √d · √d = d. Dividida por √d,
-# la nota queda entre -√d y √d: no puede dispararse. En el código, vecdot es el producto escalar de
-# cada vector por sí mismo, que es la suma de sus cuadrados, y rsqrt(x) es 1 / √x. Henry et al.,
-# «Query-Key Normalization for Transformers» (2020), aprenden además una escala; aquí es fija.
+# la nota queda entre -√d y √d: no puede dispararse. En el código, vecdot(qk, qk) es el producto
+# escalar de cada vector por sí mismo, que es la suma de sus cuadrados, y rsqrt(x) es 1 / √x. Henry
+# et al., «Query-Key Normalization for Transformers» (2020), aprenden además una escala; aquí es
+# fija.
 class ModernAttention(MultiHeadAttention):
     """La misma, con las preguntas y las claves normalizadas y giradas, si se pide."""
     def split(self, x):
@@ -682,7 +684,7 @@ def row_step(w, usual, rate):
     used, g = grad.indices()[0], grad.values()               # (M,), (M, C)
     usual *= 0.99
     usual[used] += 0.01 * g.square().mean(1, keepdim=True)   # (M, 1)
-    w.index_add_(0, used, -rate * g / (usual[used].sqrt() + 1e-8))              # w[used] -= ...
+    w.index_add_(0, used, -rate * g / (usual[used].sqrt() + 1e-8))              # w[used] += eso
     w.grad = None                                            # usado
 
 rare, usual = torch.zeros(2, 2, 1)                           # (R, 1) cada uno
@@ -771,7 +773,8 @@ if RESUME and not rank:
 # El azar del dropout se siembra en cada paso, con SEED y el número del paso. Si no, con DROPOUT, un
 # entrenamiento que se retoma no daría lo mismo.
 # Los turnos: en Python, -1 % 40 es 39, y [39::40] son los puestos 39, 79, 119... En el paso 1
-# decaen esas filas; en el 2, las 38, 78, 118...; y en el 40, las 0, 40, 80...
+# decaen esas filas; en el 2, las 38, 78, 118...; y en el 40, las 0, 40, 80... Con las matrices es
+# igual, de seis en seis.
 signal.signal(signal.SIGINT, signal.default_int_handler)     # Ctrl-C: para, y escribe tu muestra
 chunk = BATCH_SIZE * world * BLOCK_SIZE                      # caracteres de un paso
 print(f"\n13. quedan {max(0, STEPS - done)} pasos de {chunk} caracteres en «{DEVICE}», {DTYPE}")
@@ -904,9 +907,8 @@ exist = sum(word in vocabulary for word in words)
 print(f"\n    de sus {len(words)} palabras, {exist} están en el texto; lo más largo que copia es "
       f"{longest!r}")
 # Es un GPT como los grandes: sus bloques llevan piezas parecidas. (Las tablas son menos comunes.)
-# De ChatGPT lo
-# separan el tamaño (miles de millones de parámetros, billones de caracteres) y lo que viene
-# después: afinarlo con ejemplos de conversación y con lo que la gente prefiere.
+# De ChatGPT lo separan el tamaño (miles de millones de parámetros, billones de caracteres) y lo que
+# viene después: afinarlo con ejemplos de conversación y con lo que la gente prefiere.
 
 # %% 15. ¿Dónde mira?
 # Si los valores son la matriz identidad (el del puesto s es todo ceros y un 1 en s), la media

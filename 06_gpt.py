@@ -5,7 +5,7 @@ Al terminar sabrás qué calcula la atención (attention), cómo se apila hasta 
 entrena sin engañarse y cómo se juzga lo que escribe. Cada celda construye una pieza, y casi siempre
 la prueba; lo que falta lo prueba tests/test_06_gpt.py.
 
-    python 06_gpt.py                    entrena con versos y deja ckpt.pt, en dos minutos
+    python 06_gpt.py                    entrena con versos y deja ckpt.pt, en dos a cinco minutos
     python 06_gpt.py --steps 0          sólo las piezas y sus pruebas, en menos de un minuto
     python 06_gpt.py --resume ckpt.pt   sigue desde lo último que guardó
     python sample.py ckpt.pt            el modelo habla

@@ -251,6 +251,39 @@ def test_used_rows_step_as_if_all_were_looked_at(g):
     assert moved.tolist() == [False, True, False, True, False, False]
 
 
+@pytest.fixture
+def decayed(run, tmp_path):
+    """decayed(0.2): las filas que 40 pasos no usan, que empezaron en 1, y su número."""
+    def after(weight_decay):
+        (tmp_path / "ab.txt").write_text("abba" * 200, "utf-8")
+        flags = [*SMALL, "--data", "ab.txt", "--weight_decay", weight_decay]
+        assert run(LESSON, *flags, "--steps", 1).returncode == 0
+        base = torch.load(tmp_path / "ckpt.pt")
+        base["weights"]["ngrams.weight"].fill_(1)
+        torch.save(base, tmp_path / "base.pt")
+        assert run(LESSON, *flags, "--steps", 40, "--base", "base.pt").returncode == 0
+        training = torch.load(tmp_path / "ckpt.pt")["training"]
+        unused = (training["memory"][-1][:, 0] == 0).nonzero()[:, 0]
+        return unused.tolist(), training["weights"]["ngrams.weight"][unused]
+    return after
+
+
+def test_a_row_decays_once_in_forty_steps(decayed):
+    """La última de cada cuarenta, en el primer paso; la primera, en el último."""
+    numbers, rows = decayed(0.2)
+    assert len(numbers) > 100
+    for number, row in zip(numbers, rows):
+        step = 40 - number % 40
+        height = step / 101                                  # la tasa sube en cien pasos
+        kept = 1 - 40 * 8 * (5e-3 * height) * 0.2            # 40 por los turnos; 8, por ser tablas
+        assert close(row, torch.full((16,), kept), 1e-6)
+
+
+def test_a_decay_too_strong_does_not_turn_a_row_over(decayed):
+    _, rows = decayed(50)
+    assert rows.min() == 0
+
+
 def test_on_a_cpu_the_gradient_of_the_tables_has_the_used_rows(g):
     model = g.model.train()
     windows = g.batch(0)

@@ -1,10 +1,10 @@
 """
 sample.py: hacer hablar a cualquiera de los modelos del curso
 
-Al terminar sabrás en qué se distingue usar un modelo de entrenarlo: ni clases
-ni gradientes, sólo funciones de los pesos. Verás qué hacen la temperatura y
-top-k, cómo se pliega un BatchNorm, y cómo una memoria (cache) hace que cada
-carácter cueste, de media, dos posiciones como mucho y no una ventana entera.
+Al terminar sabrás en qué se distingue usar un modelo de entrenarlo: no hacen
+falta gradientes, y bastan unas funciones de los pesos. Verás qué hacen la
+temperatura y top-k, cómo se pliega un BatchNorm, y cómo, con una memoria
+(cache), escribir un carácter cuesta una o dos posiciones y no una ventana entera.
 
     python sample.py models/sonetos.pt                       uno que viene con el curso
     python sample.py ckpt.pt --prompt "# Soneto: " --num 3   el tuyo, tres veces
@@ -25,13 +25,13 @@ import warnings
 from pathlib import Path
 
 # %% Constantes: cámbialas aquí y vuelve a ejecutar, o dales valor desde la terminal
-CKPT = "ckpt.pt"   # punto de control (checkpoint) de 02 a 06; en la terminal, basta su nombre
+CKPT = "ckpt.pt"   # punto de control (checkpoint) de 02 a 06; en la terminal, con o sin --ckpt
 PROMPT = ""        # comienzo del texto; si lleva un guion delante, --prompt=-Hola
 LENGTH = 500       # caracteres que se añaden a cada texto
 NUM = 1            # textos que se generan, todos a la vez
 TEMPERATURE = 0.7  # menos de 1, más prudente; más de 1, más atrevida; 1, la del modelo
 TOP_K = 0          # sortear sólo entre los k caracteres más probables (0: entre todos)
-SEED = -1          # semilla del azar: la misma, el mismo texto (-1: una nueva cada vez)
+SEED = -1          # semilla del azar: con lo demás igual, el mismo texto (-1: otra cada vez)
 
 # %% Fontanería (puedes saltártela): cada constante es una opción, SEED -> --seed 7
 # Lee los comentarios de arriba para hacer con ellos la ayuda. En un cuaderno mandan las constantes.
@@ -61,14 +61,17 @@ import torch.nn.functional as F
 
 # %% 1. De las notas a la probabilidad
 # Un modelo da una nota (logit) a cada carácter que podría seguir, y el softmax (lección 01) hace de
-# ellas probabilidades. Dividir antes las notas por la temperatura separa o junta esas
-# probabilidades: cerca de 0 gana siempre la nota mayor; con 1 el modelo habla como aprendió; muy
-# arriba, todos los caracteres se igualan. Hinton et al., «Distilling the Knowledge in a Neural
-# Network» (2015), ecuación 1. Con top-k sólo se sortea entre las k notas mayores: no salen los
-# caracteres menos probables. Fan et al., «Hierarchical Neural Story Generation» (2018). Con k = 1
-# no hay sorteo: sale siempre el más probable (greedy).
+# ellas probabilidades. Antes, las notas se dividen por la temperatura. Con una cercana a 0, las
+# probabilidades se separan, y gana siempre la nota mayor; con 1, el modelo habla como aprendió; con
+# una muy alta se juntan, y todos los caracteres se igualan. Hinton et al., «Distilling the
+# Knowledge in a Neural Network» (2015), ecuación 1. Con top-k sólo se sortea entre las k notas
+# mayores: no salen los caracteres menos probables. Fan et al., «Hierarchical Neural Story
+# Generation» (2018). Con k = 1 no hay sorteo: sale siempre el más probable (greedy). En las formas,
+# K son los textos que se escriben a la vez, y V, los caracteres del vocabulario.
 # A mano, con notas 2, 1 y 0: e² = 7.39, e = 2.72 y 1 suman 11.11, luego 67 %, 24 % y 9 %. Con
-# temperatura 1/2 las notas pasan a ser 4, 2 y 0, y salen 87 %, 12 % y 2 %.
+# temperatura 1/2 las notas pasan a ser 4, 2 y 0, y salen 87 %, 12 % y 2 %. Con temperatura 1 y
+# top-k 2 sólo quedan 7.39 y 2.72, que suman 10.11: 73 % y 27 %. En el código, topk da las k mayores
+# y dónde estaban, y scatter las devuelve a su sitio.
 def probabilities(logits, temperature, top_k):
     """softmax(logits / temperature) de las `top_k` notas mayores (0: todas): (K, V) -> (K, V)."""
     logits = logits.double()                                 # en float32, 2 / 1e-40 no cabe
@@ -92,10 +95,12 @@ if min(LENGTH, NUM) < 1 or TOP_K < 0 or SEED >= 2**63:
 # %% 2. Los modelos que aprendieron línea a línea: bigrama, MLP y BatchNorm
 # Cada modelo es una función de sus pesos, un diccionario `w`, y de su configuración `c`: recibe los
 # ids de K textos y da las notas del carácter que sigue a cada uno. En `memory`, un diccionario que
-# nace vacío, deja lo que le ahorrará trabajo la próxima vez.
-# Los modelos de 02 a 05 aprendieron de un texto en que cada línea es un ejemplo (un pueblo): lo que
-# hay antes del último fin de línea, la frontera «\n», no cuenta para ellos, y lo que falta por la
-# izquierda se rellena con fronteras. Con contexto de 4 y frontera 0, de [7, 0, 5] ven [0, 0, 0, 5].
+# nace vacío, deja lo que le ahorrará trabajo la próxima vez. Dropout no aparece: al usar un modelo
+# no se apaga nada (lección 05). F.embedding(i, tabla) son las filas i de la tabla.
+# Los modelos de 02 a 05 aprendieron de un texto en que cada línea es un ejemplo (un pueblo). El fin
+# de línea, «\n», es la frontera: para ellos no cuenta lo que hay antes de la última, y lo que falta
+# por la izquierda se rellena con fronteras. Con un contexto de 4 y una frontera de id 0, de [7, 0,
+# 5] ven [0, 0, 0, 5].
 def bigram(w, c, ids, memory):
     """Notas del carácter que sigue al último de `ids` (K, n): (K, V)."""
     return F.embedding(ids[:, -1], w["log_p"])               # log p: softmax lo devuelve a p
@@ -103,7 +108,7 @@ def bigram(w, c, ids, memory):
 def context(table, c, ids):
     """Los vectores de los T últimos de `ids` (K, n), uno tras otro: (K, T * C)."""
     T, boundary = c["block_size"], c["boundary"]
-    padded = F.pad(ids[:, -T:], (T, 0), value=boundary)                           # (K, T + ...)
+    padded = F.pad(ids[:, -T:], (T, 0), value=boundary)                   # (K, de T + 1 a 2T)
     x = padded[:, -T:]                                                            # (K, T)
     for i in range(1, T):                                    # una frontera borra su izquierda
         x[x[:, i] == boundary, :i] = boundary
@@ -111,7 +116,7 @@ def context(table, c, ids):
 
 def mlp(w, c, ids, memory):
     """Notas del carácter que sigue a `ids` (K, n): (K, V). Bengio et al. (2003), ecuación 1."""
-    x = context(w["C"], c, ids)                                                   # (K, T * C)
+    x = context(w["C"], c, ids)                              # la tabla de 03 se llama C; (K, T * C)
     h = torch.tanh(x @ w["W1"] + w["b1"])                                         # (K, H)
     return h @ w["W2"] + w["b2"]
 
@@ -128,8 +133,12 @@ def batch_norm(w, name, x):
     return F.batch_norm(x, w[name + ".running_mean"], w[name + ".running_var"],
                         w[name + ".weight"], w[name + ".bias"])
 
+# Los nombres de los pesos llevan el número de su capa: 0, los vectores; 1, ponerlos en fila; por
+# cada capa oculta, una lineal (sin sesgo, lección 04), su BatchNorm y una tanh; y la última, head,
+# da las notas. La lineal `i` va delante del BatchNorm i + 1; 1e-5 es lo que éste suma a la varianza
+# para no dividir por cero.
 def fold(w, i):
-    """La capa lineal `i` con el BatchNorm que la sigue dentro: pesos (H, entrada) y sesgo (H,)."""
+    """La capa lineal `i`, ya con el BatchNorm que la sigue: pesos (H, entrada) y sesgo (H,)."""
     norm = f"{i + 1}."
     sigma = (w[norm + "running_var"] + 1e-5).sqrt()                               # (H,)
     scale = w[norm + "weight"] / sigma                                            # (H,)
@@ -137,15 +146,13 @@ def fold(w, i):
     return scale[:, None] * w[f"{i}.weight"], shift
 
 toy = {"2.weight": torch.randn(3, 4)}
-for part in ("weight", "bias", "running_mean", "running_var"):
+for part in "weight", "bias", "running_mean", "running_var":
     toy["3." + part] = torch.rand(3)
 x = torch.randn(6, 4)                                        # (K, entrada)
 folded = F.linear(x, *fold(toy, 2))                          # (K, 3)
 apart = batch_norm(toy, "3", linear(toy, "2", x))            # (K, 3)
 assert torch.allclose(folded, apart, atol=1e-3)
 
-# Los nombres de los pesos llevan el número de su capa: 0, los vectores; 1, ponerlos en fila; por
-# cada capa oculta, una lineal, su BatchNorm y una tanh; y la última, head, da las notas.
 def batchnorm(w, c, ids, memory):
     """Notas del carácter que sigue a `ids` (K, n): (K, V). En `memory`, las capas plegadas."""
     head = 2 + 3 * c["n_layer"]                              # dos, y tres por capa oculta
@@ -159,12 +166,13 @@ def batchnorm(w, c, ids, memory):
 
 # %% 3. WaveNet, con memoria
 # Cada capa de la WaveNet (lección 05) combina lo que vale en un puesto con lo que valía d puestos
-# antes. El pasado no se rehace: basta guardar, en cada capa, sus d últimos valores, en una cola
-# (queue): por un extremo entra el nuevo, y por el otro sale el de hace d caracteres. Con d = 2 y la
-# cola [a, b], llega c: se combina con a, que es el de hace dos, y queda [b, c]. Luego llega e, se
-# combina con b, y queda [c, e]. Paine et al., «Fast Wavenet Generation Algorithm» (2016).
-# Al llegar una frontera, la cola de ese texto se llena de ella: antes de una línea todo es
-# frontera.
+# antes. El pasado no se rehace: basta guardar, en cada capa, los d últimos valores que entraron, ya
+# normalizados, en una cola (queue): por un extremo entra el nuevo, y por el otro sale el de hace d
+# caracteres. Con d = 2 y la cola [a, b], llega c: se combina con a, que es el de hace dos, y queda
+# [b, c]. Luego llega e, se combina con b, y queda [c, e]. Paine et al., «Fast Wavenet Generation
+# Algorithm» (2016).
+# Al llegar una frontera, la cola de ese texto se llena con lo que la frontera vale en esa capa: es
+# como si antes de una línea todo fueran fronteras (lección 05).
 def wavenet(w, c, ids, memory):
     """Notas del carácter que sigue a `ids` (K, n): (K, V). En `memory`, la cola de cada capa."""
     text = ids[:, memory.get("seen", 0):]                                         # (K, nuevos)
@@ -181,7 +189,7 @@ def wavenet(w, c, ids, memory):
             queue = torch.where(edge, z, queue)
             memory[i] = torch.cat([queue[1:], z[None]])
             both = torch.cat([queue[0], z], dim=1)                                # (K, 2C)
-            z = linear(w, f"conv.{i}", both)                                      # (K, H) o 2H
+            z = linear(w, f"conv.{i}", both)                               # (K, H) o (K, 2H)
             if c["gated"]:
                 z, gate = z.chunk(2, dim=1)                                       # (K, H) cada una
                 z = z.tanh() * gate.sigmoid()
@@ -197,14 +205,19 @@ def wavenet(w, c, ids, memory):
 
 
 # %% 4. GPT, con memoria
-# La misma cuenta que en 06_gpt.py, sin clases. Cuando llega un carácter nuevo, las claves y los
-# valores de los anteriores no cambian, porque nadie ve el futuro: se guardan, y sólo se calculan
-# los del nuevo (Shazeer, «Fast Transformer Decoding», 2019, apartado 2.4). Cada carácter cuesta así
-# una posición, aunque ésta mire a todas las guardadas.
-# ¿Y al llenarse la ventana? Hay que soltar los caracteres más viejos; pero lo guardado de los demás
-# se calculó viéndolos, y ya no vale. Por eso se suelta de golpe la mitad más vieja y se recalcula
-# la otra mitad: eso ocurre una vez cada media ventana, y cada carácter cuesta, de media, dos
-# posiciones. El precio es que el modelo ve a veces sólo media ventana.
+# La misma cuenta que en 06_gpt.py, sin clases. Sean m las posiciones que se calculan de una vez, H
+# las cabezas y d los números de cada pregunta. Cuando llega un carácter nuevo, las claves y los
+# valores de los anteriores no cambian, porque nadie ve el futuro. Por eso se guardan, y sólo se
+# calculan los del nuevo: m es 1 (Shazeer, «Fast Transformer Decoding», 2019, apartado 2.4). Cada
+# carácter cuesta así una posición y no la ventana entera, aunque esa posición mire a todas las
+# guardadas.
+# ¿Y al llenarse la ventana? Hay que soltar los caracteres más viejos. Pero lo guardado de los demás
+# se calculó viéndolos: ya no vale, y hay que recalcularlo. Si se soltaran de uno en uno, se
+# recalcularía la ventana entera con cada carácter. Por eso se suelta de golpe la mitad más vieja:
+# se recalcula la otra mitad, y queda sitio para escribir media ventana antes de volver a hacerlo.
+# Media calculada otra vez y media escrita: cada carácter cuesta, de media, dos posiciones. El
+# precio es que el modelo ve a veces sólo media ventana; 06_gpt.py ve siempre una entera, y por eso,
+# cuando se llena la primera, con la misma semilla ya no escriben lo mismo.
 def norm(w, name, x):
     """LayerNorm de cada posición, si el modelo la lleva: (..., C) -> (..., C)."""
     gain = w.get(name + ".weight")
@@ -215,7 +228,7 @@ def norm(w, name, x):
 # Girar los canales i e i + d/2 es x · cos + (x con las mitades cambiadas) · (-sen, sen).
 @functools.cache
 def clock(T, d):
-    """Lo que multiplica a cada canal, y al que gira con él, en T posiciones: dos de (T, d)."""
+    """Cosenos, y senos (-sen, sen), de las posiciones 0 a T - 1: dos de (T, d)."""
     speed = 10_000 ** (-torch.arange(0, d, 2) / d)                                # (d / 2,)
     angle = torch.arange(T)[:, None] * speed                                      # (T, d / 2)
     cos = angle.repeat(1, 2).cos()
@@ -226,8 +239,9 @@ def rotate(x, cos, sin):
     """Gira `x` (..., m, d) como en 06_gpt.py; `cos` y `sin` (m, d) son los de sus posiciones."""
     return x * cos + x.roll(x.size(-1) // 2, -1) * sin
 
-# En 06_gpt.py, con QK_NORM, preguntas y claves miden √d, y su producto se divide por √d. Aquí miden
-# 1, y se multiplica por √d: la nota es la misma, √d · cos del ángulo.
+# `block` es el comienzo de los nombres de los pesos de un bloque. La máscara hace falta cuando se
+# calculan varias posiciones, que es cuando aún no hay nada guardado. Una posición sola es la
+# última, y puede mirarlo todo.
 def attention(w, c, block, x, turn, memory):
     """Atención de `x` (K, m, C) a sí misma y a lo guardado: (K, m, C). Vaswani, ecuación 1."""
     K, m = x.shape[:2]
@@ -235,17 +249,16 @@ def attention(w, c, block, x, turn, memory):
     qkv = linear(w, block + "attention.qkv", x)                                   # (K, m, 3 * C)
     qkv = qkv.view(K, m, 3, c["n_head"], -1).permute(2, 0, 3, 1, 4)               # (3, K, H, m, d)
     qk, v = qkv[:2], qkv[2]
-    scale = None                                             # None: 1 / √d
-    if c["qk_norm"]:                                         # de largo 1, y después por √d
-        qk = F.normalize(qk, dim=-1)
-        scale = math.sqrt(qk.size(-1))
+    if c["qk_norm"]:                                         # como en 06_gpt.py: de largo √d
+        mean_square = torch.linalg.vecdot(qk, qk) / qk.size(-1)                   # (2, K, H, m)
+        qk = qk * torch.rsqrt(mean_square + 1e-7)[..., None]
     if c["rotary"]:
         qk = rotate(qk, *turn)
     q, k = qk                                                                     # (K, H, m, d)
     if block in memory:                                      # lo guardado, y detrás lo nuevo
         k, v = [torch.cat(pair, dim=2) for pair in zip(memory[block], (k, v))]
-    memory[block] = k, v
-    y = F.scaled_dot_product_attention(q, k, v, is_causal=m > 1, scale=scale)     # (K, H, m, d)
+    memory[block] = k, v                                                  # (K, H, width, d)
+    y = F.scaled_dot_product_attention(q, k, v, is_causal=m > 1)                  # (K, H, m, d)
     y = y.transpose(1, 2).flatten(2)                                              # (K, m, C)
     return linear(w, block + "attention.mix", y)
 
@@ -255,9 +268,12 @@ def feed_forward(w, c, block, x):
     x = F.relu(linear(w, block + "feed_forward.0", x))                            # (K, m, 4 * C)
     return linear(w, block + "feed_forward.2", x)
 
-# El número de «oma» es 3 + 2 · 1000 + 1 · 1000². Con los caracteres del último al primero,
-# multiplicados por 1, 1000, 1000²..., las sumas parciales son los números de «a», «ma», «oma»..., y
-# el resto de dividirlos da la fila de cada uno en su tabla.
+# Cada tabla tiene `rows` filas, y la de un grupo es el resto de dividir su número entre `rows`
+# (lección 06, celda 8). Con o 1, m 2 y a 3, el número de «oma» es 3 + 2 · 1000 + 1 · 1000². Se
+# toman los caracteres del último al primero y se multiplican por 1, 1000, 1000²... Sumados uno tras
+# otro (cumsum), dan los números de «a», «ma», «oma»... El primero se descarta: una letra sola no
+# tiene tabla. Y como las tablas van una debajo de otra, a cada fila se le suman las de las
+# anteriores.
 def ngrams(w, c, recent):
     """Lo que dicen las tablas de los m últimos puestos de `recent` (K, m + most - 1): (K, m, C)."""
     most, rows = c["ngrams"], c["rows"]
@@ -275,7 +291,7 @@ def gpt(w, c, ids, memory):
     start = half * math.ceil(over / half)                    # se sueltan mitades enteras
     window = ids[:, start:]                                                       # (K, width)
     width = window.size(1)
-    if memory.get("seen") != (start, width - 1):                 # no es la del carácter anterior
+    if memory.get("seen") != (start, width - 1):                 # no es de un carácter menos
         memory.clear()
     first = width - 1 if memory else 0                           # primera posición por calcular
     memory["seen"] = start, width
@@ -286,7 +302,7 @@ def gpt(w, c, ids, memory):
         padded = F.pad(window, (c["ngrams"] - 1, 0))
         x = x + ngrams(w, c, padded[:, first:])
     d = c["n_embd"] // c["n_head"]
-    turn = [table[first:width] for table in clock(T, d)]                              # (m, d)
+    turn = [table[first:width] for table in clock(T, d)]                       # dos de (m, d)
     for i in range(c["n_layer"]):
         block = f"blocks.{i}."
         y = attention(w, c, block, x, turn, memory)
@@ -300,11 +316,12 @@ def gpt(w, c, ids, memory):
 
 # %% 5. Leer un modelo, y probarlo antes de creerlo
 # Un fichero ajeno puede traer cualquier cosa. Con `weights_only`, PyTorch lee sólo tensores y
-# valores sencillos y no ejecuta nada de lo que el fichero traiga (así es en la versión de
-# requirements.txt; en algunas anteriores a la 2.10 se encontró cómo burlarlo). Lo demás se ve
-# usándolo: se le da cada carácter por su cuenta, y un texto al azar que llena la ventana y pasa de
-# ella, con memoria y sin ella. Si las notas no coinciden, el fichero está dañado o no es de este
-# curso.
+# valores sencillos, y no ejecuta nada de lo que el fichero traiga. (En versiones anteriores a la
+# 2.10 se encontró cómo burlarlo; en la de requirements.txt, que sepamos, no.) Lo demás se ve
+# usándolo. Se le da cada carácter por su cuenta: debe salir una nota finita por carácter. Y un
+# texto al azar que llena la ventana y pasa de ella, con memoria y sin ella: las notas deben
+# coincidir. Si algo falla, el fichero está dañado o no es de este curso. Si nada falla, se puede
+# usar; que escriba bien es otra cosa.
 MODELS = {
     "bigram": bigram,
     "mlp": mlp,
@@ -326,19 +343,20 @@ def read(path):
 def prove(forward, w, c, chars):
     """Un error, de la clase que sea, si el modelo no se puede usar o su memoria dice otra cosa."""
     chars.encode()                                           # ¿se pueden escribir todos?
-    V, T = len(chars), c.get("block_size", 1)
+    V = len(chars)
+    T = c.get("block_size", 1)
     alone = forward(w, c, torch.arange(V)[:, None], {})                           # (V, V)
     if alone.shape != (V, V) or not alone.isfinite().all():
         raise ValueError("no da una nota por carácter")
     memory = {}
     text = torch.randint(V, (1, T + 2))
-    for n in (T, T + 2):
+    for n in range(T, T + 3):                                # llena, soltando media, y uno más
         cached = forward(w, c, text[:, :n], memory)                               # (1, V)
         whole = forward(w, c, text[:, :n], {})                                    # (1, V)
         torch.testing.assert_close(cached, whole, atol=0.01, rtol=0)
 
 warnings.simplefilter("ignore")                              # torch avisa de ficheros raros
-torch.set_num_threads(1)                                     # repartir tan poco sale caro
+torch.set_num_threads(1)                                     # repartir tan poco trabajo sale caro
 if not Path(CKPT).is_file():
     sys.exit(f"error: no hay ningún fichero «{CKPT}». Prueba models/poesia.pt, o python 06_gpt.py")
 try:
@@ -383,7 +401,7 @@ print(f"\n{speed:.0f} caracteres por segundo. Para repetirlo: --seed {seed}", fi
 
 # %% Experimentos: predice antes de mirar
 # Todos, con CKPT = "models/sonetos.pt", PROMPT = "La luna ", LENGTH = 60 y SEED = 7:
-# - TEMPERATURE = 0.3: ¿qué hace quien nunca se arriesga? Dice lo más dicho: «La luna de un corazón
+# - TEMPERATURE = 0.3: ¿qué hace quien apenas se arriesga? Dice lo más dicho: «La luna de un corazón
 #   de amores, / y el alma se despierta en la instan».
 # - TOP_K = 1: ¿y si no se sortea nunca? Se repite: «La luna de la muerte // El cielo de la muerte
 #   en la muerte al cielo / de».
@@ -393,5 +411,5 @@ print(f"\n{speed:.0f} caracteres por segundo. Para repetirlo: --seed {seed}", fi
 #   una lanza. ¡Oh sabio la loca!».
 # - NUM = 16: ¿tarda 16 veces lo que uno? Bastante menos, porque el ordenador rinde más con lotes:
 #   mira los caracteres por segundo, que cuentan los de los 16.
-# - Cambia, en el bucle, memory por {}: ¿escribe lo mismo? Lo mismo, y tanto más despacio cuanto más
-#   largo es el texto.
+# - Cambia, en el bucle, memory por {}: ¿escribe lo mismo? Lo mismo, y más despacio: con cada
+#   carácter recalcula lo que hay en la ventana.

@@ -365,6 +365,18 @@ def test_a_checkpoint_without_a_weight_is_refused(folder, name):
     one_line_error(run_script("sample.py", "sin.pt", cwd=folder), "dañado")
 
 
+def test_a_memory_that_spoils_is_refused(sampler):
+    """Lo guardado cambia entre un carácter y el siguiente: las notas ya no coinciden."""
+    def spoiled(w, c, ids, memory):
+        logits = sampler.gpt(w, c, ids, memory)
+        k, v = memory["blocks.0."]
+        memory["blocks.0."] = k, v + 1
+        return logits
+
+    with pytest.raises(AssertionError):
+        sampler.prove(spoiled, sampler.w, sampler.c, sampler.chars)
+
+
 def test_a_model_that_squared_its_relu_is_refused(folder):
     checkpoint = torch.load(folder / "gpt.pt")
     checkpoint["config"]["square"] = True

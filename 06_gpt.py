@@ -416,13 +416,14 @@ if RESUME or BASE:
  ROTARY, QK_NORM, NGRAMS, ROWS) = config.values()
 
 # %% 9. Del texto a los números, y de los números a ventanas
-# El vocabulario son los caracteres del texto, ordenados, y el id de uno es su puesto. (Si se parte
-# de un modelo, los suyos conservan su id y los nuevos van detrás.) Caracteres y no palabras: son
-# menos de cien, con ellos se escribe cualquier palabra, y la ortografía se aprende; a cambio, un
-# texto es cinco veces más largo que en palabras. Los GPT grandes usan trozos de palabra (BPE), que
-# están en medio. El 10 % final no se entrena: dirá si lo aprendido vale para lo que no se ha visto.
-# No se guarda además una parte de prueba; las cifras publicadas de nanoGPT tampoco la tienen. Esta
-# validación se miró al elegir las constantes, y por eso es algo optimista.
+# El vocabulario son los caracteres del texto, ordenados, y el id de uno, su lugar en esa lista. V
+# es cuántos hay, y no la matriz V de la celda 4. (Si se parte de un modelo, los suyos conservan su
+# id y los nuevos van detrás.) Caracteres y no palabras: son menos de cien, con ellos se escribe
+# cualquier palabra, y la ortografía se aprende; a cambio, un texto es cinco veces más largo que en
+# palabras. Los GPT grandes usan trozos de palabra (BPE), que están en medio. El 10 % final no se
+# entrena: dirá si lo aprendido vale para lo que no se ha visto. No se guarda además una parte de
+# prueba; las cifras publicadas de nanoGPT tampoco la tienen. Esta validación se miró al elegir las
+# constantes, y por eso es algo optimista.
 chars += "".join(sorted(set(text) - set(chars)))             # id -> carácter
 V, cut = len(chars), int(0.9 * len(text))
 if V < 2 or cut <= BLOCK_SIZE or len(text) - cut < 2:
@@ -434,7 +435,7 @@ if not set(PROMPT) <= set(chars):
 
 # Para convertir deprisa un texto largo: cada carácter tiene un código, el de Unicode (la «a», 97;
 # ninguno llega a 0x110000), y en utf-32 un texto es la lista de sus códigos. En `look_up`, el
-# puesto 97 guarda el id de la «a»; leer la tabla en todos los códigos da todos los ids de una vez.
+# lugar 97 guarda el id de la «a»; leer la tabla en todos los códigos da todos los ids de una vez.
 look_up = torch.zeros(0x110000, dtype=torch.long)
 for i, char in enumerate(chars):
     look_up[ord(char)] = i                                   # código -> id
@@ -626,14 +627,14 @@ def generate(length):
 # dirección, Y^T deshace su giro y estira s otra vez. Por eso Y Y^T Y gira como Y y estira s³, e
 # Y Y^T Y Y^T Y gira como Y y estira s⁵. Se suman las tres matrices, cada una por un número, y eso
 # cambia cada estirón s por
-#     p(s) = 3.4445 s - 4.7750 s³ + 2.0315 s⁵
-# Lo pequeño lo agranda deprisa: p(0.1) = 0.34 y p(0.34) = 0.99. Lo que ya es grande no se queda en
-# 1: p(0.99) = 0.71. Jordan da cinco vueltas; aquí, tres. Tras ellas, lo que empezó entre 0.02 y 1
+#     f(s) = 3.4445 s - 4.7750 s³ + 2.0315 s⁵
+# Lo pequeño lo agranda deprisa: f(0.1) = 0.34 y f(0.34) = 0.99. Lo que ya es grande no se queda en
+# 1: f(0.99) = 0.71. Jordan da cinco vueltas; aquí, tres. Tras ellas, lo que empezó entre 0.02 y 1
 # está entre 0.68 y 1.20; lo más pequeño ha crecido hasta cuarenta veces. Abajo, 0.95 pasa por 0.75
 # y 1.05 y acaba en 0.68; 0.32, por 0.94 y 0.76, en 1.04: (1, 1) da (0.68, 0.68), y (1, -1) da
 # (1.04, -1.04). En el código, `a` es Y Y^T, y `b @ y`, los dos últimos sumandos.
 def orthogonal(matrix):
-    """`matrix` (r, c) con los valores singulares casi igualados, cerca de 1: 3 vueltas de p."""
+    """`matrix` (r, c) con los valores singulares casi igualados, cerca de 1: 3 vueltas de f."""
     if len(matrix) > matrix.size(1):                         # menos cuentas, tumbada
         return orthogonal(matrix.T).T
     y = matrix / (matrix.norm() + 1e-7)                      # ninguno pasa de 1
@@ -766,15 +767,15 @@ if RESUME and not rank:
 # La tasa sube en WARMUP_STEPS pasos y baja después en línea recta (lección 03). `height` es la
 # parte del máximo que toca en este paso, y vale para las tres maneras de andar.
 # Hay una novedad. Después de mover las tablas, y antes de mover lo demás, se mide el gradiente de
-# todo lo que no son tablas, puesto en fila como un solo vector. Si es más largo que GRAD_CLIP, se
+# todo lo que no son tablas, colocado en fila como un solo vector. Si es más largo que GRAD_CLIP, se
 # encoge hasta medir eso (clipping), sin cambiar hacia dónde apunta. Así un lote raro pesa menos en
 # las medias de AdamW y de Muon, que duran muchos pasos: Pascanu et al., «On the difficulty of
 # training recurrent neural networks» (2013).
 # El azar del dropout se siembra en cada paso, con SEED y el número del paso. Si no, con DROPOUT, un
 # entrenamiento que se retoma no daría lo mismo.
-# Los turnos: en Python, -1 % 40 es 39, y [39::40] son los puestos 39, 79, 119... En el paso 1
-# decaen esas filas; en el 2, las 38, 78, 118...; y en el 40, las 0, 40, 80... Con las matrices es
-# igual, de seis en seis.
+# Los turnos: en Python, -1 % 40 es 39, y [39::40] son las filas 39, 79, 119... En el paso 1 decaen
+# ésas; en el 2, las 38, 78, 118...; y en el 40, las 0, 40, 80... Con las matrices es igual, de seis
+# en seis.
 signal.signal(signal.SIGINT, signal.default_int_handler)     # Ctrl-C: para, y escribe tu muestra
 chunk = BATCH_SIZE * world * BLOCK_SIZE                      # caracteres de un paso
 print(f"\n13. quedan {max(0, STEPS - done)} pasos de {chunk} caracteres en «{DEVICE}», {DTYPE}")
@@ -911,7 +912,7 @@ print(f"\n    de sus {len(words)} palabras, {exist} están en el texto; lo más 
 # viene después: afinarlo con ejemplos de conversación y con lo que la gente prefiere.
 
 # %% 15. ¿Dónde mira?
-# Si los valores son la matriz identidad (el del puesto s es todo ceros y un 1 en s), la media
+# Si los valores son la matriz identidad (el del puesto j es todo ceros y un 1 en j), la media
 # ponderada de los valores son los propios pesos: la atención se retrata. ¿A cuántos caracteres
 # atrás mira cada cabeza, de media? Unas miran cerca y otras lejos. Si alguna busca un carácter, se
 # ve en la figura (--plot). Mirando a todos por igual, el puesto t mira t / 2 atrás: de media, un

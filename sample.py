@@ -1,10 +1,10 @@
 """
 sample.py: hacer hablar a cualquiera de los modelos del curso
 
-Al terminar sabrás en qué se distingue usar un modelo de entrenarlo: no hacen
-falta gradientes, y bastan unas funciones de los pesos. Verás qué hacen la
-temperatura y top-k, cómo se pliega un BatchNorm, y cómo, con una memoria
-(cache), escribir un carácter cuesta una o dos posiciones y no una ventana entera.
+Al terminar sabrás en qué se distingue usar un modelo de entrenarlo: sin gradientes
+basta numpy, y unas funciones de los pesos (PyTorch sólo lee el fichero y sortea).
+Verás qué hacen la temperatura y top-k, cómo se pliega un BatchNorm, y cómo, con una
+memoria (cache), un carácter cuesta una o dos posiciones y no una ventana entera.
 
     python sample.py models/sonetos.pt                       uno que viene con el curso
     python sample.py ckpt.pt --prompt "# Soneto: " --num 3   el tuyo, tres veces
@@ -14,7 +14,6 @@ El texto va a la salida normal (stdout) según se escribe, y lo demás a la de
 errores (stderr): con «> versos.txt» se guarda sólo el texto.
 """
 import argparse
-import functools
 import math
 import re
 import signal
@@ -56,8 +55,8 @@ if Path(sys.argv[0]).resolve() == file:                      # python o %run; pe
     globals().update(vars(options.parse_args()))
 
 # %% Bibliotecas, tras las opciones porque tardan un segundo en llegar
+import numpy as np
 import torch
-import torch.nn.functional as F
 
 # %% 1. De las notas a la probabilidad
 # Un modelo da una nota (logit) a cada carácter que podría seguir, y el softmax (lección 01) hace de
@@ -70,21 +69,24 @@ import torch.nn.functional as F
 # K son los textos que se escriben a la vez, y V, los caracteres del vocabulario.
 # A mano, con notas 2, 1 y 0: e² = 7.39, e = 2.72 y 1 suman 11.11, luego 67 %, 24 % y 9 %. Con
 # temperatura 1/2 las notas pasan a ser 4, 2 y 0, y salen 87 %, 12 % y 2 %. Con temperatura 1 y
-# top-k 2 sólo quedan 7.39 y 2.72, que suman 10.11: 73 % y 27 %. En el código, topk da las k mayores
-# y dónde estaban, y scatter las devuelve a su sitio.
+# top-k 2 sólo quedan 7.39 y 2.72, que suman 10.11: 73 % y 27 %.
+# Restar antes a todas la nota mayor no cambia las probabilidades, y así ninguna e^nota se desborda.
+def softmax(scores):
+    """e^nota, repartido para que sume 1 en el último eje: (..., n) -> (..., n)."""
+    odds = np.exp(scores - scores.max(-1, keepdims=True))
+    return odds / odds.sum(-1, keepdims=True)
+
 def probabilities(logits, temperature, top_k):
     """softmax(logits / temperature) de las `top_k` notas mayores (0: todas): (K, V) -> (K, V)."""
-    logits = logits.double()                                 # en float32, 2 / 1e-40 no cabe
-    if 0 < top_k < logits.size(1):
-        best, where = logits.topk(top_k)                                          # (K, top_k)
-        logits = torch.full_like(logits, -math.inf).scatter(1, where, best)  # las demás, -inf
-    return F.softmax(logits / temperature, dim=-1)
+    logits = np.float64(logits)                              # en float32, 2 / 1e-40 no cabe
+    if 0 < top_k < logits.shape[1]:
+        least = np.sort(logits)[:, -top_k, None]                                  # (K, 1)
+        logits = np.where(logits < least, -np.inf, logits)
+    return softmax(logits / temperature)
 
-three = torch.tensor([[2.0, 1.0, 0.0]])                      # (1, V) notas
-free = probabilities(three, 1, 0)
-best_two = probabilities(three, 1, 2)
-assert (100 * free).round().tolist() == [[67, 24, 9]]
-assert (100 * best_two).round().tolist() == [[73, 27, 0]]
+three = np.array([[2.0, 1.0, 0.0]])                          # (1, V) notas
+assert np.allclose(probabilities(three, 1, 0), [0.67, 0.24, 0.09], atol=0.005)
+assert np.allclose(probabilities(three, 1, 2), [0.73, 0.27, 0], atol=0.005)
 
 if not 0 < TEMPERATURE < math.inf:
     sys.exit(f"error: TEMPERATURE debe ser un número positivo, no {TEMPERATURE}")
@@ -95,29 +97,34 @@ if min(LENGTH, NUM) < 1 or TOP_K < 0 or SEED >= 2**63:
 # %% 2. Los modelos que aprendieron línea a línea: bigrama, MLP y BatchNorm
 # Cada modelo es una función de sus pesos, un diccionario `w`, y de su configuración `c`: recibe los
 # ids de K textos y da las notas del carácter que sigue a cada uno. En `memory`, un diccionario que
-# nace vacío, deja lo que le ahorrará trabajo la próxima vez. Dropout no aparece: al usar un modelo
-# no se apaga nada (lección 05). F.embedding(i, tabla) son las filas i de la tabla.
+# nace vacío, deja lo que le ahorrará trabajo la próxima vez. Todo son arrays de numpy, y tabla[ids]
+# son las filas de esos ids. Dropout no aparece: al usar un modelo no se apaga nada (lección 05).
 # Los modelos de 02 a 05 aprendieron de un texto en que cada línea es un ejemplo (un pueblo). El fin
 # de línea, «\n», es la frontera: para ellos no cuenta lo que hay antes de la última, y lo que falta
 # por la izquierda se rellena con fronteras. Con un contexto de 4 y una frontera de id 0, de [7, 0,
 # 5] ven [0, 0, 0, 5].
 def bigram(w, c, ids, memory):
     """Notas del carácter que sigue al último de `ids` (K, n): (K, V)."""
-    return F.embedding(ids[:, -1], w["log_p"])               # log p: softmax lo devuelve a p
+    return w["log_p"][ids[:, -1]]                            # log p: softmax lo devuelve a p
+
+def preceded(ids, n, value):
+    """`ids` (K, N), con `n` veces `value` delante: (K, n + N)."""
+    before = np.full((len(ids), n), value)                                        # (K, n)
+    return np.concatenate([before, ids], 1)
 
 def context(table, c, ids):
     """Los vectores de los T últimos de `ids` (K, n), uno tras otro: (K, T * C)."""
-    T, boundary = c["block_size"], c["boundary"]
-    padded = F.pad(ids[:, -T:], (T, 0), value=boundary)                   # (K, de T + 1 a 2T)
-    x = padded[:, -T:]                                                            # (K, T)
+    T = c["block_size"]
+    boundary = c["boundary"]
+    x = preceded(ids, T, boundary)[:, -T:]                                        # (K, T)
     for i in range(1, T):                                    # una frontera borra su izquierda
         x[x[:, i] == boundary, :i] = boundary
-    return F.embedding(x, table).flatten(1)
+    return table[x].reshape(len(x), -1)
 
 def mlp(w, c, ids, memory):
     """Notas del carácter que sigue a `ids` (K, n): (K, V). Bengio et al. (2003), ecuación 1."""
     x = context(w["C"], c, ids)                              # la tabla de 03 se llama C; (K, T * C)
-    h = torch.tanh(x @ w["W1"] + w["b1"])                                         # (K, H)
+    h = np.tanh(x @ w["W1"] + w["b1"])                                            # (K, H)
     return h @ w["W2"] + w["b2"]
 
 # Al usar un modelo, BatchNorm (lección 04) ya no mira el lote: resta una media fija μ, divide por
@@ -126,12 +133,13 @@ def mlp(w, c, ids, memory):
 # lineal, de pesos (γ / σ) W. Se calcula una vez y BatchNorm desaparece: se ha plegado (fold).
 def linear(w, name, x):
     """La capa lineal `name`: (..., entrada) -> (..., salida)."""
-    return F.linear(x, w[name + ".weight"], w.get(name + ".bias"))
+    return x @ w[name + ".weight"].T + w.get(name + ".bias", 0)
 
-def batch_norm(w, name, x):
-    """El BatchNorm `name`, que ya no aprende: (K, C) -> (K, C)."""
-    return F.batch_norm(x, w[name + ".running_mean"], w[name + ".running_var"],
-                        w[name + ".weight"], w[name + ".bias"])
+def batch_norm(w, name):
+    """Lo que hace el BatchNorm `name`, que ya no aprende: multiplicar por (C,) y sumar (C,)."""
+    sigma = np.sqrt(w[name + ".running_var"] + 1e-5)                              # (C,)
+    scale = w[name + ".weight"] / sigma                                           # (C,)
+    return scale, w[name + ".bias"] - scale * w[name + ".running_mean"]
 
 # Los nombres de los pesos llevan el número de su capa: 0, los vectores; 1, ponerlos en fila; por
 # cada capa oculta, una lineal (sin sesgo, lección 04), su BatchNorm y una tanh; y la última, head,
@@ -139,19 +147,20 @@ def batch_norm(w, name, x):
 # para no dividir por cero.
 def fold(w, i):
     """La capa lineal `i`, ya con el BatchNorm que la sigue: pesos (H, entrada) y sesgo (H,)."""
-    norm = f"{i + 1}."
-    sigma = (w[norm + "running_var"] + 1e-5).sqrt()                               # (H,)
-    scale = w[norm + "weight"] / sigma                                            # (H,)
-    shift = w[norm + "bias"] - scale * w[norm + "running_mean"]                   # (H,)
+    scale, shift = batch_norm(w, f"{i + 1}")                                      # (H,) cada uno
     return scale[:, None] * w[f"{i}.weight"], shift
 
-toy = {"2.weight": torch.randn(3, 4)}
-for part in "weight", "bias", "running_mean", "running_var":
-    toy["3." + part] = torch.rand(3)
-x = torch.randn(6, 4)                                        # (K, entrada)
-folded = F.linear(x, *fold(toy, 2))                          # (K, 3)
-apart = batch_norm(toy, "3", linear(toy, "2", x))            # (K, 3)
-assert torch.allclose(folded, apart, atol=1e-3)
+# A mano, con W = 2, μ = 3, σ = 2, γ = 10 y β = 1. Si x = 1, W x es 2, y sale 10 · (2 - 3) / 2 + 1 =
+# -4. La plegada tiene peso 10 / 2 · 2 = 10 y sesgo 1 - 10 · 3 / 2 = -14, y 10 · 1 - 14 = -4.
+toy = {
+    "2.weight": np.array([[2.0]]),                           # W
+    "3.weight": np.array([10.0]),                            # γ
+    "3.bias": 1.0,                                           # β
+    "3.running_mean": 3.0,                                   # μ
+    "3.running_var": 4.0,                                    # σ²
+}
+weight, bias = fold(toy, 2)                                  # (1, 1), (1,)
+assert np.allclose(weight + bias, -4, atol=1e-3)
 
 def batchnorm(w, c, ids, memory):
     """Notas del carácter que sigue a `ids` (K, n): (K, V). En `memory`, las capas plegadas."""
@@ -160,7 +169,7 @@ def batchnorm(w, c, ids, memory):
         memory["folded"] = [fold(w, i) for i in range(2, head, 3)]
     x = context(w["0.weight"], c, ids)                                            # (K, T * C)
     for weight, bias in memory["folded"]:
-        x = torch.tanh(F.linear(x, weight, bias))                                 # (K, H)
+        x = np.tanh(x @ weight.T + bias)                                          # (K, H)
     return linear(w, str(head), x)
 
 
@@ -177,31 +186,32 @@ def wavenet(w, c, ids, memory):
     """Notas del carácter que sigue a `ids` (K, n): (K, V). En `memory`, la cola de cada capa."""
     text = ids[:, memory.get("seen", 0):]                                         # (K, nuevos)
     if not memory:
-        text = F.pad(text, (1, 0), value=c["boundary"])      # antes de empezar, una frontera
-    memory["seen"] = ids.size(1)
+        text = preceded(text, 1, c["boundary"])              # antes de empezar, una frontera
+    memory["seen"] = ids.shape[1]
     for x in text.T:                                         # (K,) un carácter de cada texto
         heard = 0
-        h = F.embedding(x, w["token.weight"])                                     # (K, C)
+        h = w["token.weight"][x]                                                  # (K, C)
         edge = (x == c["boundary"])[:, None]                                      # (K, 1)
         for i, d in enumerate(c["dilations"]):
-            z = batch_norm(w, f"norm.{i}", h)                                     # (K, C)
-            queue = memory.get(i, z.expand(d, -1, -1))                            # (d, K, C)
-            queue = torch.where(edge, z, queue)
-            memory[i] = torch.cat([queue[1:], z[None]])
-            both = torch.cat([queue[0], z], dim=1)                                # (K, 2C)
-            z = linear(w, f"conv.{i}", both)                               # (K, H) o (K, 2H)
+            scale, shift = batch_norm(w, f"norm.{i}")
+            z = scale * h + shift                                                 # (K, C)
+            queue = memory.get(i, [z] * d)                                        # d de (K, C)
+            queue = [np.where(edge, z, old) for old in queue]
+            memory[i] = queue[1:] + [z]
+            both = np.concatenate([queue[0], z], 1)                               # (K, 2C)
+            z = linear(w, f"conv.{i}", both)                                      # (K, H) o (K, 2H)
             if c["gated"]:
-                z, gate = z.chunk(2, dim=1)                                       # (K, H) cada una
-                z = z.tanh() * gate.sigmoid()
+                z, gate = np.split(z, 2, 1)                                       # (K, H) cada una
+                z = np.tanh(z) / (1 + np.exp(-gate))         # tanh por sigmoide
             else:
-                z = z.tanh()
+                z = np.tanh(z)
             if c["skip"]:
                 heard = heard + linear(w, f"skip.{i}", z)                         # (K, 2C)
             if f"mix.{i}.weight" in w:
                 mixed = linear(w, f"mix.{i}", z)                                  # (K, C)
                 h = h + mixed if c["residual"] else mixed
     out = heard if c["skip"] else h
-    return linear(w, "head", F.relu(out))
+    return linear(w, "head", np.maximum(out, 0))
 
 
 # %% 4. GPT, con memoria
@@ -218,99 +228,116 @@ def wavenet(w, c, ids, memory):
 # Media calculada otra vez y media escrita: cada carácter cuesta, de media, dos posiciones. El
 # precio es que el modelo ve a veces sólo media ventana; 06_gpt.py ve siempre una entera, y por eso,
 # cuando se llena la primera, con la misma semilla ya no escriben lo mismo.
+# LayerNorm (lección 06, celda 6) resta la media, divide por la desviación, y acaba con ganancia y
+# sesgo. Una vez restada la media, la desviación es la raíz de la media de los cuadrados. Dividir
+# por esa raíz sin restar nada es lo que QK_NORM hace con preguntas y claves.
+def unit(x, eps):
+    """`x`, dividido por la raíz de la media de sus cuadrados: (..., C) -> (..., C)."""
+    return x / np.sqrt((x * x).mean(-1, keepdims=True) + eps)
+
 def norm(w, name, x):
     """LayerNorm de cada posición, si el modelo la lleva: (..., C) -> (..., C)."""
-    gain = w.get(name + ".weight")
-    if gain is None:
+    if name + ".weight" not in w:
         return x
-    return F.layer_norm(x, gain.shape, gain, w[name + ".bias"])
+    x = x - x.mean(-1, keepdims=True)
+    return unit(x, 1e-5) * w[name + ".weight"] + w[name + ".bias"]
 
-# Girar los canales i e i + d/2 es x · cos + (x con las mitades cambiadas) · (-sen, sen).
-@functools.cache
-def clock(T, d):
-    """Cosenos, y senos (-sen, sen), de las posiciones 0 a T - 1: dos de (T, d)."""
-    speed = 10_000 ** (-torch.arange(0, d, 2) / d)                                # (d / 2,)
-    angle = torch.arange(T)[:, None] * speed                                      # (T, d / 2)
-    cos = angle.repeat(1, 2).cos()
-    sin = torch.cat([-angle, angle], dim=1).sin()
-    return cos, sin
+# Girar (a, b) un ángulo es multiplicar el número complejo a + b·i por cos + sen·i, que se escribe
+# también e elevado a i por el ángulo. Cada pareja la forman, como en 06_gpt.py, un canal de la
+# primera mitad y el que está a d/2 de él. (En Python, i se escribe 1j.)
+def clock(first, width, d):
+    """Lo que multiplica a cada pareja en las posiciones `first` a `width` - 1: (m, d / 2)."""
+    speed = 10_000 ** (-np.arange(0, d, 2) / d)                                   # (d / 2,)
+    angle = np.arange(first, width)[:, None] * speed                              # (m, d / 2)
+    return np.complex64(np.exp(1j * angle))
 
-def rotate(x, cos, sin):
-    """Gira `x` (..., m, d) como en 06_gpt.py; `cos` y `sin` (m, d) son los de sus posiciones."""
-    return x * cos + x.roll(x.size(-1) // 2, -1) * sin
+def rotate(x, turn):
+    """Gira `x` (..., m, d) como en 06_gpt.py; `turn` (m, d / 2) es lo que da `clock`."""
+    a, b = np.split(x, 2, -1)                                                     # (..., m, d / 2)
+    z = (a + 1j * b) * turn                                                       # (..., m, d / 2)
+    return np.concatenate([z.real, z.imag], -1)
 
-# `block` es el comienzo de los nombres de los pesos de un bloque. La máscara hace falta cuando se
-# calculan varias posiciones, que es cuando aún no hay nada guardado. Una posición sola es la
-# última, y puede mirarlo todo.
-def attention(w, c, block, x, turn, memory):
-    """Atención de `x` (K, m, C) a sí misma y a lo guardado: (K, m, C). Vaswani, ecuación 1."""
-    K, m = x.shape[:2]
+# En `saved` están las claves y los valores de una capa, y hay sitio para los de las posiciones que
+# se calculan ahora, que van de `first` en adelante. `block` es el comienzo de los nombres de los
+# pesos. La máscara (np.tri, unos hasta la diagonal) hace falta cuando se calcula la ventana desde
+# su comienzo; una posición sola es la última, y puede mirarlo todo.
+def attention(w, c, block, x, turn, saved, first):
+    """Atención de `x` (K * m, C) a sí misma y a lo guardado: (K * m, C). Vaswani, ecuación 1."""
+    _, K, H, width, d = saved.shape
     x = norm(w, block + "norm_1", x)
-    qkv = linear(w, block + "attention.qkv", x)                                   # (K, m, 3 * C)
-    qkv = qkv.view(K, m, 3, c["n_head"], -1).permute(2, 0, 3, 1, 4)               # (3, K, H, m, d)
+    qkv = linear(w, block + "attention.qkv", x)                                   # (K * m, 3 * C)
+    qkv = qkv.reshape(K, -1, 3, H, d).transpose(2, 0, 3, 1, 4)                    # (3, K, H, m, d)
     qk, v = qkv[:2], qkv[2]
     if c["qk_norm"]:                                         # como en 06_gpt.py: de largo √d
-        mean_square = torch.linalg.vecdot(qk, qk) / qk.size(-1)                   # (2, K, H, m)
-        qk = qk * torch.rsqrt(mean_square + 1e-7)[..., None]
+        qk = unit(qk, 1e-7)
     if c["rotary"]:
-        qk = rotate(qk, *turn)
+        qk = rotate(qk, turn)
     q, k = qk                                                                     # (K, H, m, d)
-    if block in memory:                                      # lo guardado, y detrás lo nuevo
-        k, v = [torch.cat(pair, dim=2) for pair in zip(memory[block], (k, v))]
-    memory[block] = k, v                                                  # (K, H, width, d)
-    y = F.scaled_dot_product_attention(q, k, v, is_causal=m > 1)                  # (K, H, m, d)
-    y = y.transpose(1, 2).flatten(2)                                              # (K, m, C)
+    saved[..., first:, :] = k, v
+    k, v = saved                                                                  # (K, H, width, d)
+    scores = q @ k.mT / math.sqrt(d)                                              # (K, H, m, width)
+    if first == 0:
+        scores = np.where(np.tri(width), scores, -np.inf)
+    y = softmax(scores) @ v                                                       # (K, H, m, d)
+    y = y.swapaxes(1, 2).reshape(x.shape)                                         # (K * m, C)
     return linear(w, block + "attention.mix", y)
 
 def feed_forward(w, c, block, x):
-    """Dos capas y una ReLU en cada posición: (K, m, C) -> (K, m, C)."""
+    """Dos capas y una ReLU en cada posición: (K * m, C) -> (K * m, C)."""
     x = norm(w, block + "norm_2", x)
-    x = F.relu(linear(w, block + "feed_forward.0", x))                            # (K, m, 4 * C)
+    x = np.maximum(linear(w, block + "feed_forward.0", x), 0)                     # (K * m, 4 * C)
     return linear(w, block + "feed_forward.2", x)
 
 # Cada tabla tiene `rows` filas, y la de un grupo es el resto de dividir su número entre `rows`
 # (lección 06, celda 8). Con o 1, m 2 y a 3, el número de «oma» es 3 + 2 · 1000 + 1 · 1000². Se
-# toman los caracteres del último al primero y se multiplican por 1, 1000, 1000²... Sumados uno tras
-# otro (cumsum), dan los números de «a», «ma», «oma»... El primero se descarta: una letra sola no
-# tiene tabla. Y como las tablas van una debajo de otra, a cada fila se le suman las de las
-# anteriores.
-def ngrams(w, c, recent):
-    """Lo que dicen las tablas de los m últimos puestos de `recent` (K, m + most - 1): (K, m, C)."""
-    most, rows = c["ngrams"], c["rows"]
-    back = recent.unfold(1, most, 1).flip(2)                                         # (K, m, most)
-    weighted = back * 1000 ** torch.arange(most)                                     # (K, m, most)
-    numbers = weighted.cumsum(2)[..., 1:]                                         # (K, m, most - 1)
-    found = numbers % rows + rows * torch.arange(most - 1)                        # (K, m, most - 1)
-    return F.embedding(found, w["ngrams.weight"]).sum(2)
+# parte del id de la última letra; se le suma el de la anterior por 1000, y ya es el número de «ma»;
+# luego, el de la anterior a ésa por 1000², y es el de «oma». Las tablas van una debajo de otra: a
+# la fila se le suman todas las de las anteriores.
+def ngrams(w, c, window, first):
+    """Lo que dicen las tablas en los puestos de `window` (K, width) desde `first`: (K, m, C)."""
+    most = c["ngrams"]
+    rows = c["rows"]
+    padded = preceded(window, most, 0)                       # antes de la ventana, el id 0
+    number = window[:, first:]                                                    # (K, m)
+    said = 0                                                 # sin tablas, nada
+    for back in range(1, most):
+        earlier = padded[:, most + first - back:-back]       # el de `back` puestos antes
+        number = number + earlier * 1000**back                                    # (K, m)
+        row = rows * (back - 1) + number % rows                                   # (K, m)
+        said = said + w["ngrams.weight"][row]                                     # (K, m, C)
+    return said
 
 def gpt(w, c, ids, memory):
     """Notas del carácter que sigue a `ids` (K, n): (K, V). En `memory`, claves y valores."""
     T = c["block_size"]
+    H = c["n_head"]
+    d = c["n_embd"] // H
     half = T - T // 2
-    over = max(0, ids.size(1) - T)                           # caracteres que no caben
+    over = max(0, ids.shape[1] - T)                          # caracteres que no caben
     start = half * math.ceil(over / half)                    # se sueltan mitades enteras
     window = ids[:, start:]                                                       # (K, width)
-    width = window.size(1)
-    if memory.get("seen") != (start, width - 1):                 # no es de un carácter menos
-        memory.clear()
-    first = width - 1 if memory else 0                           # primera posición por calcular
+    width = window.shape[1]
+    first = width - 1                                        # primera posición por calcular
+    if memory.get("seen") != (start, first):                 # no es de un carácter menos
+        first = 0
+        memory["saved"] = np.empty((c["n_layer"], 2, len(ids), H, T, d), "float32")
     memory["seen"] = start, width
-    x = F.embedding(window[:, first:], w["token.weight"])                         # (K, m, C)
+    saved = memory["saved"][..., :width, :]                  # (capas, 2, K, H, width, d)
+    x = w["token.weight"][window[:, first:]]                                      # (K, m, C)
     if not c["rotary"]:
         x = x + w["position.weight"][first:width]
-    if c["ngrams"] > 1:                                      # antes de la ventana, el id 0
-        padded = F.pad(window, (c["ngrams"] - 1, 0))
-        x = x + ngrams(w, c, padded[:, first:])
-    d = c["n_embd"] // c["n_head"]
-    turn = [table[first:width] for table in clock(T, d)]                       # dos de (m, d)
+    x = x + ngrams(w, c, window, first)
+    x = x.reshape(-1, H * d)                                                      # (K * m, C)
+    turn = clock(first, width, d)                                                 # (m, d / 2)
     for i in range(c["n_layer"]):
         block = f"blocks.{i}."
-        y = attention(w, c, block, x, turn, memory)
+        y = attention(w, c, block, x, turn, saved[i], first)
         x = x + y if c["residual"] else y
         if c["feed_forward"]:
             y = feed_forward(w, c, block, x)
             x = x + y if c["residual"] else y
-    last = norm(w, "norm", x[:, -1])                                              # (K, C)
+    m = width - first
+    last = norm(w, "norm", x[m - 1::m])                                           # (K, C)
     return linear(w, "head", last)
 
 
@@ -337,7 +364,7 @@ def read(path):
         raise ValueError("otro formato")                     # square: una ReLU que ya no está
     chars = checkpoint["chars"]
     c = {**checkpoint["config"], "boundary": chars.find("\n")}
-    w = {name: weight.float() for name, weight in checkpoint["weights"].items()}
+    w = {name: weight.float().numpy() for name, weight in checkpoint["weights"].items()}
     return MODELS[checkpoint["model"]], w, c, chars
 
 def prove(forward, w, c, chars):
@@ -345,18 +372,17 @@ def prove(forward, w, c, chars):
     chars.encode()                                           # ¿se pueden escribir todos?
     V = len(chars)
     T = c.get("block_size", 1)
-    alone = forward(w, c, torch.arange(V)[:, None], {})                           # (V, V)
-    if alone.shape != (V, V) or not alone.isfinite().all():
+    alone = forward(w, c, np.arange(V)[:, None], {})                              # (V, V)
+    if alone.shape != (V, V) or not np.isfinite(alone).all():
         raise ValueError("no da una nota por carácter")
     memory = {}
-    text = torch.randint(V, (1, T + 2))
+    text = np.random.randint(V, size=(1, T + 2))
     for n in range(T, T + 3):                                # llena, soltando media, y uno más
         cached = forward(w, c, text[:, :n], memory)                               # (1, V)
         whole = forward(w, c, text[:, :n], {})                                    # (1, V)
-        torch.testing.assert_close(cached, whole, atol=0.01, rtol=0)
+        np.testing.assert_allclose(cached, whole, rtol=0, atol=0.01)
 
 warnings.simplefilter("ignore")                              # torch avisa de ficheros raros
-torch.set_num_threads(1)                                     # repartir tan poco trabajo sale caro
 if not Path(CKPT).is_file():
     sys.exit(f"error: no hay ningún fichero «{CKPT}». Prueba models/poesia.pt, o python 06_gpt.py")
 try:
@@ -379,17 +405,16 @@ seed = SEED if SEED >= 0 else rng.seed() % 2**32
 rng.manual_seed(seed)
 opening = prompt or ("\n" if "\n" in chars else chars[0])
 begun = len(opening)
-ids = torch.zeros(NUM, begun + LENGTH, dtype=torch.long)                          # (K, N)
-ids[:, :begun] = torch.tensor([chars.index(char) for char in opening])
+ids = np.zeros((NUM, begun + LENGTH), int)                                        # (K, N)
+ids[:, :begun] = [chars.index(char) for char in opening]
 memory = {}
 tick = time.perf_counter()
 print(prompt, end="")
-with torch.inference_mode():                                 # sin apuntar nada para gradientes
-    for n in range(begun, begun + LENGTH):
-        logits = forward(w, c, ids[:, :n], memory)                                # (K, V)
-        p = probabilities(logits, TEMPERATURE, TOP_K)                             # (K, V)
-        ids[:, n:n + 1] = torch.multinomial(p, 1, generator=rng)
-        print(chars[ids[0, n]], end="", flush=True)
+for n in range(begun, begun + LENGTH):
+    logits = forward(w, c, ids[:, :n], memory)                                    # (K, V)
+    p = probabilities(logits, TEMPERATURE, TOP_K)                                 # (K, V)
+    ids[:, n:n + 1] = torch.multinomial(torch.from_numpy(p), 1, generator=rng)
+    print(chars[ids[0, n]], end="", flush=True)
 seconds = time.perf_counter() - tick
 print()
 for k in range(1, NUM):

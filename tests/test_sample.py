@@ -6,12 +6,12 @@ import re
 import signal
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from conftest import ROOT, inside, one_line_error, run_script, start
 from hypothesis import given, settings, strategies as st
-from torch.utils.flop_counter import FlopCounterMode
 
 SMALL_GPT = [
     "--n_embd", "16",
@@ -48,8 +48,19 @@ def sampler(folder):
 
 
 def close(a, b, atol=1e-4):
-    """¿Son iguales dos tensores, salvo redondeos?"""
-    return torch.allclose(a, b, atol=atol)
+    """¿Son iguales dos tensores o arrays, salvo redondeos?"""
+    return np.allclose(a, b, rtol=1e-5, atol=atol)
+
+
+def arrays(weights):
+    """Los pesos de una lección, como los lee sample.py."""
+    return {name: weight.detach().numpy() for name, weight in weights.items()}
+
+
+def surprise(logits, following):
+    """-log p del carácter que viene, con esas notas."""
+    loss = F.cross_entropy(torch.tensor(logits), torch.tensor(following))
+    return loss.item()
 
 
 # Las notas del GPT
@@ -60,7 +71,7 @@ def random_gpt(folder, *flags):
     model = lesson["model"].eval()
     for weight in model.parameters():
         torch.nn.init.normal_(weight, std=0.2)
-    return model, model.state_dict(), lesson["config"]
+    return model, arrays(model.state_dict()), lesson["config"]
 
 
 def window_begin(begin, n, T):
@@ -95,15 +106,16 @@ def test_gpt_logits_are_the_lessons_past_the_window(sampler, folder, flags):
     memory, begin = {}, 0
     for n in range(1, length + 1):
         begin = window_begin(begin, n, T)
-        expected = model(ids[:, begin:n])[:, -1]
-        assert close(sampler.gpt(w, c, ids[:, :n], memory), expected)
-        assert close(sampler.gpt(w, c, ids[:, :n], {}), expected)
+        expected = model(ids[:, begin:n])[:, -1].detach()
+        begun = ids[:, :n].numpy()
+        assert close(sampler.gpt(w, c, begun, memory), expected)
+        assert close(sampler.gpt(w, c, begun, {}), expected)
 
 
 @pytest.mark.parametrize("before, n", [(40, 16), (12, 5), (5, 12)])
 def test_a_memory_of_another_text_is_dropped(sampler, folder, before, n):
     _, w, c = random_gpt(folder)
-    ids = torch.randint(9, (2, 40))
+    ids = np.random.randint(9, size=(2, 40))
     begun = ids[:, :n]
     memory = {}
     sampler.gpt(w, c, ids[:, :before], memory)
@@ -114,42 +126,47 @@ def test_a_memory_of_another_text_is_dropped(sampler, folder, before, n):
 def test_the_saved_gpt_gives_the_loss_its_lesson_measured(sampler, folder):
     """La pérdida de validación, rehecha carácter a carácter en ventanas de 16."""
     text = (folder / "versos.txt").read_text("utf-8")
-    val = torch.tensor([sampler.chars.index(char) for char in text[10_800:]])
+    val = np.array([sampler.chars.index(char) for char in text[10_800:]])
     losses = []
     for i in range(0, 1199, 16):
         row = val[None, i:i + 17]
         memory = {}
-        for n in range(1, row.size(1)):
+        for n in range(1, row.shape[1]):
             logits = sampler.gpt(sampler.w, sampler.c, row[:, :n], memory)
-            loss = F.cross_entropy(logits, row[:, n])
-            losses.append(loss.item())
+            losses.append(surprise(logits, row[:, n]))
     measured = torch.load(folder / "gpt.pt")["val_loss"]
     assert sum(losses) / 1199 == pytest.approx(measured, abs=1e-4)
 
 
+class Counted(np.ndarray):
+    """Una matriz que apunta cuántas filas ha multiplicado."""
+    rows = 0
+
+    def __array_ufunc__(self, ufunc, method, x, weight):
+        Counted.rows += len(x)
+        return x @ np.asarray(weight)
+
+
 def test_with_memory_a_character_costs_at_most_two_positions(sampler, folder):
-    """Cada peso de los bloques es un producto y una suma por posición; notas y softmax, un 15 %."""
-    _, w, c = random_gpt(folder, "--n_embd", "64")
-    sizes = [weight.numel() for name, weight in w.items() if "blocks" in name]
-    position = 2 * sum(sizes)
-    ids = torch.randint(9, (1, 300))
+    _, w, c = random_gpt(folder)
+    name = "blocks.0.attention.qkv.weight"
+    w[name] = w[name].view(Counted)
+    ids = np.random.randint(9, size=(1, 300))
     memory = {}
-    with FlopCounterMode(display=False) as count:
-        for n in range(1, 301):
-            sampler.gpt(w, c, ids[:, :n], memory)
-    positions = count.get_total_flops() / position
-    assert 300 < positions < 2.15 * 300
+    for n in range(1, 301):
+        sampler.gpt(w, c, ids[:, :n], memory)
+    assert 300 < Counted.rows <= 2 * 300
 
 
 def test_the_last_character_costs_as_much_as_the_first(sampler, folder):
     """Sólo se lee la ventana: lo que quede antes de ella puede ser cualquier cosa."""
     _, w, c = random_gpt(folder)
-    ids = torch.randint(9, (1, 400))
-    altered = ids.clone()
+    ids = np.random.randint(9, size=(1, 400))
+    altered = ids.copy()
     altered[:, :380] = 0
     a = sampler.gpt(w, c, ids, {})
     b = sampler.gpt(w, c, altered, {})
-    assert torch.equal(a, b)
+    assert np.array_equal(a, b)
 
 
 # Las notas de los modelos de línea
@@ -175,7 +192,7 @@ def line_model(request, folder):
 
 def encode(chars, text):
     """Ids de `text` con el vocabulario `chars`: (1, N)."""
-    return torch.tensor([[chars.index(char) for char in text]])
+    return np.array([[chars.index(char) for char in text]])
 
 
 @pytest.mark.parametrize("part, place", [
@@ -191,10 +208,9 @@ def test_a_line_model_gives_the_loss_its_lesson_measured(line_model, folder, par
     ids = encode(chars, f"\n{text}\n")
     memory = {}
     losses = []
-    for n in range(1, ids.size(1)):
+    for n in range(1, ids.shape[1]):
         logits = forward(w, c, ids[:, :n], memory)
-        loss = F.cross_entropy(logits, ids[:, n])
-        losses.append(loss.item())
+        losses.append(surprise(logits, ids[:, n]))
     mean = sum(losses) / len(losses)
     assert mean == pytest.approx(float(measured[part]), abs=1e-4)
 
@@ -230,14 +246,14 @@ def test_folded_batchnorm_is_pytorchs(sampler):
     ids = torch.randint(1, 9, (6, 3))
     c = {"block_size": 3, "n_layer": 1, "boundary": 0}
     net.eval()
-    ours = sampler.batchnorm(net.state_dict(), c, ids, {})
-    assert close(ours, net(ids), 1e-5)
+    ours = sampler.batchnorm(arrays(net.state_dict()), c, ids.numpy(), {})
+    assert close(ours, net(ids).detach(), 1e-5)
 
 
 def test_a_context_is_filled_with_boundaries(sampler):
-    table = torch.arange(9.0)[:, None]                       # el vector de cada id, el propio id
+    table = np.arange(9.0)[:, None]                          # el vector de cada id, el propio id
     c = {"block_size": 4, "boundary": 0}
-    ids = torch.tensor([[7, 0, 5], [1, 2, 3]])
+    ids = np.array([[7, 0, 5], [1, 2, 3]])
     seen = sampler.context(table, c, ids)
     assert seen.tolist() == [[0, 0, 0, 5], [0, 1, 2, 3]]
 
@@ -255,7 +271,7 @@ def test_probabilities_are_the_softmax_of_the_top_k(sampler, values, temperature
         odd = math.exp((value - largest) / temperature)
         odds.append(odd if value >= least else 0)
     expected = [odd / sum(odds) for odd in odds]
-    p = sampler.probabilities(torch.tensor([values]), temperature, k)
+    p = sampler.probabilities(np.array([values]), temperature, k)
     assert p[0].tolist() == pytest.approx(expected, abs=1e-12)
 
 
@@ -369,8 +385,7 @@ def test_a_memory_that_spoils_is_refused(sampler):
     """Lo guardado cambia entre un carácter y el siguiente: las notas ya no coinciden."""
     def spoiled(w, c, ids, memory):
         logits = sampler.gpt(w, c, ids, memory)
-        k, v = memory["blocks.0."]
-        memory["blocks.0."] = k, v + 1
+        memory["saved"] += 1
         return logits
 
     with pytest.raises(AssertionError):

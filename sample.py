@@ -228,6 +228,7 @@ def wavenet(w, c, ids, memory):
 # Media calculada otra vez y media escrita: cada carácter cuesta, de media, dos posiciones. El
 # precio es que el modelo ve a veces sólo media ventana; 06_gpt.py ve siempre una entera, y por eso,
 # cuando se llena la primera, con la misma semilla ya no escriben lo mismo.
+
 # LayerNorm (lección 06, celda 6) resta la media, divide por la desviación, y acaba con ganancia y
 # sesgo. Una vez restada la media, la desviación es la raíz de la media de los cuadrados. Dividir
 # por esa raíz sin restar nada es lo que QK_NORM hace con preguntas y claves.

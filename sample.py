@@ -234,18 +234,21 @@ def wavenet(w, c, ids, memory):
 # por esa raíz sin restar nada es lo que QK_NORM hace con preguntas y claves.
 def unit(x, eps):
     """`x`, dividido por la raíz de la media de sus cuadrados: (..., C) -> (..., C)."""
-    return x / np.sqrt((x * x).mean(-1, keepdims=True) + eps)
+    mean_square = np.vecdot(x, x)[..., None] / x.shape[-1]                        # (..., 1)
+    return x / np.sqrt(mean_square + eps)
 
 def norm(w, name, x):
     """LayerNorm de cada posición, si el modelo la lleva: (..., C) -> (..., C)."""
     if name + ".weight" not in w:
         return x
-    x = x - x.mean(-1, keepdims=True)
+    x = x - x.sum(-1, keepdims=True) / x.shape[-1]           # más deprisa que mean
     return unit(x, 1e-5) * w[name + ".weight"] + w[name + ".bias"]
 
 # Girar (a, b) un ángulo es multiplicar el número complejo a + b·i por cos + sen·i, que se escribe
 # también e elevado a i por el ángulo. Cada pareja la forman, como en 06_gpt.py, un canal de la
-# primera mitad y el que está a d/2 de él. (En Python, i se escribe 1j.)
+# primera mitad y el que está a d/2 de él. (En Python, i se escribe 1j.) En memoria, un número
+# complejo son dos seguidos, y view los deja así: los canales quedan en otro orden. Como es el mismo
+# en preguntas y claves, su producto escalar no cambia.
 def clock(first, width, d):
     """Lo que multiplica a cada pareja en las posiciones `first` a `width` - 1: (m, d / 2)."""
     speed = 10_000 ** (-np.arange(0, d, 2) / d)                                   # (d / 2,)
@@ -256,7 +259,7 @@ def rotate(x, turn):
     """Gira `x` (..., m, d) como en 06_gpt.py; `turn` (m, d / 2) es lo que da `clock`."""
     a, b = np.split(x, 2, -1)                                                     # (..., m, d / 2)
     z = (a + 1j * b) * turn                                                       # (..., m, d / 2)
-    return np.concatenate([z.real, z.imag], -1)
+    return z.view("float32")                                                      # (..., m, d)
 
 # En `saved` están las claves y los valores de una capa, y hay sitio para los de las posiciones que
 # se calculan ahora, que van de `first` en adelante. `block` es el comienzo de los nombres de los
@@ -338,8 +341,7 @@ def gpt(w, c, ids, memory):
             y = feed_forward(w, c, block, x)
             x = x + y if c["residual"] else y
     m = width - first
-    last = norm(w, "norm", x[m - 1::m])                                           # (K, C)
-    return linear(w, "head", last)
+    return linear(w, "head", norm(w, "norm", x[m - 1::m]))   # la última posición de cada texto
 
 
 # %% 5. Leer un modelo, y probarlo antes de creerlo

@@ -15,6 +15,7 @@ errores (stderr): con «> versos.txt» se guarda sólo el texto.
 """
 import argparse
 import math
+import os
 import re
 import signal
 import sys
@@ -55,6 +56,7 @@ if Path(sys.argv[0]).resolve() == file:                      # python o %run; pe
     globals().update(vars(options.parse_args()))
 
 # %% Bibliotecas, tras las opciones porque tardan un segundo en llegar
+os.environ["OPENBLAS_NUM_THREADS"] = "1"                     # repartir tan poco sale caro
 import numpy as np
 import torch
 
@@ -241,7 +243,7 @@ def norm(w, name, x):
     """LayerNorm de cada posición, si el modelo la lleva: (..., C) -> (..., C)."""
     if name + ".weight" not in w:
         return x
-    x = x - x.sum(-1, keepdims=True) / x.shape[-1]           # más deprisa que mean
+    x = x - x.mean(-1, keepdims=True)
     return unit(x, 1e-5) * w[name + ".weight"] + w[name + ".bias"]
 
 # Girar (a, b) un ángulo es multiplicar el número complejo a + b·i por cos + sen·i, que se escribe
@@ -424,8 +426,8 @@ for k in range(1, NUM):
     written = "".join(chars[i] for i in ids[k, begun:])
     print(f"\n--- {k + 1} de {NUM} ---", file=sys.stderr)
     print("\n" + prompt + written)
-speed = LENGTH * NUM / seconds
-print(f"\n{speed:.0f} caracteres por segundo. Para repetirlo: --seed {seed}", file=sys.stderr)
+print(f"\n{LENGTH * NUM / seconds:.0f} caracteres por segundo. Para repetirlo: --seed {seed}",
+      file=sys.stderr)
 
 # %% Experimentos: predice antes de mirar
 # Todos, con CKPT = "models/sonetos.pt", PROMPT = "La luna ", LENGTH = 60 y SEED = 7:

@@ -392,6 +392,18 @@ def test_a_memory_that_spoils_is_refused(sampler):
         sampler.prove(spoiled, sampler.w, sampler.c, sampler.chars)
 
 
+def test_a_model_that_is_nan_far_from_the_start_is_refused(sampler):
+    """Del puesto 5 en adelante, con memoria y sin ella, nada es un número."""
+    def broken(w, c, ids, memory):
+        logits = sampler.gpt(w, c, ids, memory)
+        if ids.shape[1] > 5:
+            logits = logits + math.nan
+        return logits
+
+    with pytest.raises(AssertionError):
+        sampler.prove(broken, sampler.w, sampler.c, sampler.chars)
+
+
 def test_a_model_that_squared_its_relu_is_refused(folder):
     checkpoint = torch.load(folder / "gpt.pt")
     checkpoint["config"]["square"] = True

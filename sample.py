@@ -83,7 +83,8 @@ def probabilities(logits, temperature, top_k):
     """softmax(logits / temperature) de las `top_k` notas mayores (0: todas): (K, V) -> (K, V)."""
     logits = np.float64(logits)                              # en float32, 2 / 1e-40 no cabe
     if 0 < top_k < logits.shape[1]:
-        logits = np.where(logits < np.sort(logits)[:, -top_k, None], -np.inf, logits)
+        least = np.sort(logits)[:, -top_k, None]             # (K, 1) la k-ésima mayor
+        logits = np.where(logits < least, -np.inf, logits)
     return softmax(logits / temperature)
 
 three = np.array([[2.0, 1.0, 0.0]])                          # (1, V) notas
@@ -140,7 +141,7 @@ def linear(w, name, x):
 
 def batch_norm(w, name):
     """Por cuánto multiplica, y cuánto suma, el BatchNorm `name` al usarlo: (C,) y (C,)."""
-    sigma = np.sqrt(w[name + ".running_var"] + 1e-5)                              # (C,)
+    sigma = (w[name + ".running_var"] + 1e-5)**0.5                                # (C,)
     scale = w[name + ".weight"] / sigma                                           # (C,)
     return scale, w[name + ".bias"] - scale * w[name + ".running_mean"]
 
@@ -201,8 +202,8 @@ def wavenet(w, c, ids, memory):
             queue = memory.get(i, [z] * d)                                        # d de (K, C)
             queue = [np.where(edge, z, old) for old in queue]
             memory[i] = queue[1:] + [z]
-            z = np.concatenate([queue[0], z], 1)                                  # (K, 2C)
-            z = linear(w, f"conv.{i}", z)                                         # (K, H) o (K, 2H)
+            both = np.concatenate([queue[0], z], 1)                               # (K, 2C)
+            z = linear(w, f"conv.{i}", both)                                      # (K, H) o (K, 2H)
             if c["gated"]:
                 z, gate = np.split(z, 2, 1)                                       # (K, H) cada una
                 z = np.tanh(z) / (1 + np.exp(-gate))         # tanh por sigmoide
@@ -239,7 +240,7 @@ def wavenet(w, c, ids, memory):
 def unit(x, eps):
     """`x`, dividido por la raíz de la media de sus cuadrados: (..., C) -> (..., C)."""
     mean_square = np.vecdot(x, x)[..., None] / x.shape[-1]                        # (..., 1)
-    return x / np.sqrt(mean_square + eps)
+    return x / (mean_square + eps)**0.5
 
 def norm(w, name, x):
     """LayerNorm de cada posición, si el modelo la lleva: (..., C) -> (..., C)."""
@@ -283,7 +284,7 @@ def attention(w, c, block, x, turn, saved, first):
     q, k = qk                                                                     # (K, H, m, d)
     saved[..., first:, :] = k, v
     k, v = saved                                                                  # (K, H, width, d)
-    scores = q @ k.mT / math.sqrt(d)                                              # (K, H, m, width)
+    scores = q @ k.mT / d**0.5                                                    # (K, H, m, width)
     if first == 0:
         scores = np.where(np.tri(width), scores, -np.inf)
     y = softmax(scores) @ v                                                       # (K, H, m, d)
@@ -387,7 +388,8 @@ def prove(forward, w, c, chars):
     text = np.random.randint(V, size=(1, T + 2))
     for n in range(T, T + 3):                                # llena, soltando media, y uno más
         whole = forward(w, c, text[:, :n], {})                                    # (1, V)
-        torch.testing.assert_close(forward(w, c, text[:, :n], memory), whole, rtol=0, atol=0.01)
+        cached = forward(w, c, text[:, :n], memory)                               # (1, V)
+        torch.testing.assert_close(cached, whole, rtol=0, atol=0.01)
 
 warnings.simplefilter("ignore")                              # torch avisa de ficheros raros
 if not Path(CKPT).is_file():

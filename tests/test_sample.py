@@ -392,6 +392,20 @@ def test_a_memory_that_spoils_is_refused(sampler):
         sampler.prove(spoiled, sampler.w, sampler.c, sampler.chars)
 
 
+def test_a_model_that_is_infinite_after_one_character_is_refused(sampler):
+    """Tras el último del vocabulario, y sólo si es el comienzo del texto, las notas no caben."""
+    last = len(sampler.chars) - 1
+
+    def broken(w, c, ids, memory):
+        logits = sampler.gpt(w, c, ids, memory)
+        if ids.tolist() == [[last]]:
+            logits = logits + math.inf
+        return logits
+
+    with pytest.raises(ValueError):
+        sampler.prove(broken, sampler.w, sampler.c, sampler.chars)
+
+
 def test_a_model_that_is_nan_far_from_the_start_is_refused(sampler):
     """Del puesto 5 en adelante, con memoria y sin ella, nada es un número."""
     def broken(w, c, ids, memory):
